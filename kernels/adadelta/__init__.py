@@ -1,0 +1,30 @@
+"""Adadelta (Zeiler 2012): one pass over the flat buffers of all parameters, in place.
+
+    Eg <- rho Eg + (1 - rho) g^2                           (1)
+    d   = g sqrt(Ed + eps) / sqrt(Eg + eps)                (2)
+    Ed <- rho Ed + (1 - rho) d^2                           (3)
+    p  <- p - lr d,  and low <- p rounded                  (4)
+
+    p, g, eg, ed [K], all float32 or all float64      low [K] of a 16-bit dtype, or None
+
+The same as torch.optim.Adadelta. eg and ed start at 0. Source: the paper, section 3.4.
+Errors: ValueError for shapes that differ or constants out of range, TypeError for a wrong dtype or array type.
+"""
+
+from kernels.arrays import Array, bind, check_dtypes
+from kernels.dispatch import implementation
+
+OP = "adadelta"
+
+
+def step(
+    p: Array, g: Array, eg: Array, ed: Array, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6,
+    *, low: Array | None = None, backend: str = "reference",
+) -> None:
+    """Equations (1) to (4), in place: p, eg, ed and (where given) low change."""
+    if not (0 <= rho < 1 and eps > 0 and lr > 0):
+        raise ValueError(f"{OP}: need 0 <= rho < 1, eps > 0, lr > 0, got rho={rho}, eps={eps}, lr={lr}")
+    buffers = {"p": p, "g": g, "eg": eg, "ed": ed}
+    bind(OP, **{name: (x, "K") for name, x in buffers.items()}, **({} if low is None else {"low": (low, "K")}))
+    check_dtypes(OP, buffers)
+    implementation(OP, backend).step(p, g, eg, ed, lr, rho, eps, low=low)

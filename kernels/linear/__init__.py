@@ -1,0 +1,49 @@
+"""Fully connected layer with activation.
+
+    y = act(x w + b)                                      (1)
+    dz = dy * act'(z), the derivative taken from y        (2)
+    dx = dz w^T      dw = x^T dz      db = sum_n dz       (3)
+
+    x [N, Cin]      w [Cin, Cout]      b [Cout]      y [N, Cout], act one of none, relu, sigmoid
+
+dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.2 (global features) and 3.3 (classes).
+"""
+
+from kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
+from kernels.dispatch import implementation
+
+OP = "linear"
+
+
+def prepare(w: Array, *, out: object = None, backend: str = "reference") -> object:
+    """Weights in the form in which the backend's kernels read them; see `conv3x3.prepare`."""
+    bind(OP, w=(w, "Cin Cout"))
+    return implementation(OP, backend).prepare(w, out=out)
+
+
+def forward(
+    x: Array, w: Array, b: Array, activation: str = "relu",
+    *, out: Array | None = None, prepared: object = None, backend: str = "reference",
+) -> Array:
+    """y, equation (1). `out` receives y where given (and decides its dtype)."""
+    check_activation(OP, activation)
+    sizes = bind(OP, x=(x, "N Cin"), w=(w, "Cin Cout"), b=(b, "Cout"))
+    check_dtypes(OP, {"x": x, "w": w}, {"b": b})
+    check_out(OP, y=(out, (sizes["N"], sizes["Cout"])))
+    return implementation(OP, backend).forward(x, w, b, activation, out=out, prepared=prepared)
+
+
+def backward(
+    dy: Array, x: Array, w: Array, y: Array, activation: str = "relu",
+    *, needs_dx: bool = True, out: tuple[Array | None, ...] | None = None, prepared: object = None,
+    backend: str = "reference",
+) -> tuple[Array | None, Array, Array]:
+    """(dx, dw, db), equations (2) and (3). dx is None where `needs_dx` is false; `out` are buffers for the three."""
+    check_activation(OP, activation)
+    bind(OP, x=(x, "N Cin"), w=(w, "Cin Cout"), dy=(dy, "N Cout"), y=(y, "N Cout"))
+    check_dtypes(OP, {"x": x, "w": w}, {"dy": dy, "y": y})
+    dx, dw, db = out or (None, None, None)
+    check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[1:]))
+    return implementation(OP, backend).backward(
+        dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared
+    )

@@ -1,0 +1,20 @@
+"""Plain array code: one matrix product forward, two backward."""
+
+from kernels.arrays import activate, activation_backward, sum_dtype
+from kernels.im2col import write
+
+
+def prepare(w, *, out=None):
+    return None
+
+
+def forward(x, w, b, activation, *, out=None, prepared=None):
+    z = x @ w
+    z += b
+    return write(out, activate(z, activation))
+
+
+def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+    dz = activation_backward(dy, y, activation)
+    dx = write(out[0], dz @ w.T) if needs_dx else None
+    return dx, write(out[1], (x.T @ dz).astype(sum_dtype(x.dtype), copy=False)), write(out[2], dz.sum(0))

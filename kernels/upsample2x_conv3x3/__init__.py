@@ -1,0 +1,71 @@
+"""Nearest-neighbor upsampling by two and a 3x3 convolution (stride 1, padding 1), in one.
+
+    y = act(b + conv(upsample2x(x), w)), computed as four 2x2 convolutions of x, one for each output phase (p, q):
+
+    z[n, 2i+p, 2j+q, o] = b[o] + sum over u, v in {0, 1} and c of  x[n, i+p+u-1, j+q+v-1, c] * v_pq[u,v,c,o]   (1)
+    v_pq[u,v] = sum over r in R[p][u], s in R[q][v] of w[r,s]                                                  (2)
+    R[0] = {0}, {1, 2}      R[1] = {0, 1}, {2}
+
+Of the three rows that a 3x3 window covers in the upsampled image, two are copies of the same row of x: their
+weights are summed beforehand. 4 * 4 products a pixel of x instead of 4 * 9.
+
+    dz = dy * act'(z), the derivative taken from y                                                             (3)
+    dx[n,h,k,c]   = sum over p, q, u, v, o with h = i+p+u-1, k = j+q+v-1 of  dz[n,2i+p,2j+q,o] v_pq[u,v,c,o]   (4)
+    dv_pq[u,v,c,o] = sum over n, i, j of  x[n, i+p+u-1, j+q+v-1, c] dz[n,2i+p,2j+q,o]                          (5)
+    dw[r,s]       = sum over p, q of  dv_pq[u,v] with r in R[p][u], s in R[q][v]                               (6)
+    db[o]         = sum over n, i, j, p, q of  dz[n,2i+p,2j+q,o]                                               (7)
+
+    x [N, H, W, Cin]      w [3, 3, Cin, Cout]      b [Cout]      y [N, 2H, 2W, Cout]
+
+dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.5.
+"""
+
+from kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
+from kernels.dispatch import implementation
+
+OP = "upsample2x_conv3x3"
+
+ROWS = (((0,), (1, 2)), ((0, 1), (2,)))  # R[p][u] of equation (2)
+
+
+def output_shape(x_shape: tuple[int, ...], filters: int) -> tuple[int, int, int, int]:
+    """Shape of y for x of shape `[N, H, W, Cin]`."""
+    n, h, w, _ = x_shape
+    return n, 2 * h, 2 * w, filters
+
+
+def prepare(w: Array, *, out: object = None, backend: str = "reference") -> object:
+    """Weights in the form that the backend reads (the sums of equation (2)); see `conv3x3.prepare`."""
+    bind(OP, w=(w, "3 3 Cin Cout"))
+    return implementation(OP, backend).prepare(w, out=out)
+
+
+def forward(
+    x: Array, w: Array, b: Array, activation: str = "relu",
+    *, out: Array | None = None, prepared: object = None, backend: str = "reference",
+) -> Array:
+    """y, equations (1) and (2). `out` receives y where given (and decides its dtype)."""
+    check_activation(OP, activation)
+    bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"), b=(b, "Cout"))
+    check_dtypes(OP, {"x": x, "w": w}, {"b": b})
+    check_out(OP, y=(out, output_shape(x.shape, w.shape[3])))
+    return implementation(OP, backend).forward(x, w, b, activation, out=out, prepared=prepared)
+
+
+def backward(
+    dy: Array, x: Array, w: Array, y: Array, activation: str = "relu",
+    *, needs_dx: bool = True, out: tuple[Array | None, ...] | None = None, prepared: object = None,
+    backend: str = "reference",
+) -> tuple[Array | None, Array, Array]:
+    """(dx, dw, db), equations (3) to (7). dx is None where `needs_dx` is false; `out` are buffers for the three."""
+    check_activation(OP, activation)
+    bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"))
+    shape = output_shape(x.shape, w.shape[3])
+    for name, g in (("dy", dy), ("y", y)):
+        bind(OP, x=(x, "N H W Cin"), **{name: (g, " ".join(map(str, shape)))})
+    check_dtypes(OP, {"x": x, "w": w}, {"dy": dy, "y": y})
+    dx, dw, db = out or (None, None, None)
+    check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))
+    return implementation(OP, backend).backward(
+        dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared
+    )

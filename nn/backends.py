@@ -1,0 +1,42 @@
+"""Which backend and dtype this machine is best served with."""
+
+from importlib.util import find_spec
+from types import ModuleType
+
+import numpy as np
+
+from kernels.class_loss import OP as CLASS_LOSS
+from nn.architecture import PARTS
+
+OPERATIONS = {row[0] for rows in PARTS.values() for row in rows} | {"chroma_loss", CLASS_LOSS, "adadelta", "color"}
+
+
+def default_backend() -> str:
+    """`gpu` where there is a GPU that CuPy and Triton reach, else `cpu` where Numba is installed, else `reference`."""
+    if complete("gpu") and has("cupy", "triton"):
+        import cupy
+
+        try:
+            if cupy.cuda.runtime.getDeviceCount() > 0:
+                return "gpu"
+        except cupy.cuda.runtime.CUDARuntimeError:
+            pass
+    return "cpu" if complete("cpu") and has("numba") else "reference"
+
+
+def complete(backend: str) -> bool:
+    """Whether every operation of the network has this backend."""
+    return all(find_spec(f"kernels.{op}.{backend}") for op in OPERATIONS)
+
+
+def has(*packages: str) -> bool:
+    return all(find_spec(package) for package in packages)
+
+
+def array_module_of(backend: str) -> ModuleType:
+    """`cupy` for the gpu backend, else `numpy`: where the arrays of a network on that backend live."""
+    if backend == "gpu":
+        import cupy
+
+        return cupy
+    return np

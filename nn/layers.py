@@ -1,0 +1,101 @@
+"""Layers: parameters and how to call their operation. Chains: layers in a row that keep what backward needs."""
+
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from kernels import dispatch
+from kernels.arrays import Array, sum_dtype
+from nn.architecture import LayerSpec
+
+OUTPUTS = ("color.4", "class.1")  # chroma and logits stay in the dtype that sums are kept in
+
+
+class Buffers:
+    """Every array of a step, allocated once for the shapes of its inputs and handed to the kernels as `out=`."""
+
+    def __init__(self, backend: str, xp: ModuleType) -> None:
+        self.backend, self.xp = backend, xp
+        self.inputs: Any = None
+        self.arrays: dict[Any, Array] = {}
+
+    def use_for(self, inputs: Any) -> "Buffers":
+        """Forgets all arrays where the shapes of the inputs are not those of the last use."""
+        if inputs != self.inputs:
+            self.inputs, self.arrays = inputs, {}
+        return self
+
+    def get(self, key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+        """The array kept under `key`: an activation buffer in the backend's layout where it is `[N, H, W, C]`."""
+        if key not in self.arrays:
+            four = len(shape) == 4
+            self.arrays[key] = (
+                dispatch.allocate(shape, dtype, self.backend, self.xp) if four else self.xp.empty(shape, dtype)
+            )
+        return self.arrays[key]
+
+
+class Layer:
+    """One row of the table with its parameters. Keeps no activations: the same layer may serve two chains."""
+
+    def __init__(self, spec: LayerSpec, w: Array, b: Array, backend: str) -> None:
+        self.spec, self.w, self.b, self.backend = spec, w, b, backend
+        self.op = import_module(f"kernels.{spec.op}")
+        self.variant = (spec.stride, spec.activation) if spec.op == "conv3x3" else (spec.activation,)
+        self.prepared: object = None
+        self.output_dtype = sum_dtype(w.dtype) if spec.name in OUTPUTS else w.dtype
+
+    def refresh(self) -> None:
+        """Brings the weights into the form that the backend's kernels read; to be called after every update."""
+        self.prepared = self.op.prepare(self.w, out=self.prepared, backend=self.backend)
+
+    def output_shape(self, x: Array) -> tuple[int, ...]:
+        return x.shape[0], *self.spec.output_shape(x.shape[1:])
+
+    def forward(self, *inputs: Array, out: Array) -> Array:
+        return self.op.forward(
+            *inputs, self.w, self.b, *self.variant, out=out, prepared=self.prepared, backend=self.backend
+        )
+
+    def backward(self, dy: Array, *inputs: Array, y: Array, out: tuple[Array | None, ...], **options: Any) -> tuple:
+        return self.op.backward(
+            dy, *inputs, self.w, y, *self.variant, out=out, prepared=self.prepared, backend=self.backend, **options
+        )
+
+
+class Chain:
+    """Layers in a row. `forward` keeps every activation if asked; `backward` then fills the gradients.
+
+    name: tells this chain's buffers from another's. gradients: "low.0.weight" and so on -> buffer.
+    """
+
+    def __init__(self, name: str, layers: list[Layer], gradients: dict[str, Array]) -> None:
+        self.name, self.layers, self.gradients = name, layers, gradients
+        self.kept: list[Array] = []
+
+    def forward(self, x: Array, buffers: Buffers, keep: bool) -> Array:
+        """Output of the last layer. Without `keep`, layers of one output shape take turns with two buffers."""
+        self.buffers, self.kept = buffers, [x]
+        for i, layer in enumerate(self.layers):
+            shape = layer.output_shape(x)
+            key = (self.name, i) if keep else (self.name, shape, i % 2)
+            x = layer.forward(x, out=buffers.get(key, shape, layer.output_dtype))
+            self.kept.append(x)
+        if not keep:
+            self.kept = []
+        return x
+
+    def backward(self, dy: Array, needs_dx: bool = True, done: Callable[[str], None] | None = None) -> Array | None:
+        """dx of the first layer; fills this chain's gradients and calls `done` with each layer's name."""
+        for i in reversed(range(len(self.layers))):
+            layer, x, y = self.layers[i], self.kept[i], self.kept.pop()
+            wanted = needs_dx or i > 0
+            key = (self.name, "backward", x.shape, i % 2)
+            dx = self.buffers.get(key, x.shape, x.dtype) if wanted else None
+            out = (dx, self.gradients[f"{layer.spec.name}.weight"], self.gradients[f"{layer.spec.name}.bias"])
+            dy = layer.backward(dy, x, y=y, out=out, needs_dx=wanted)[0]
+            if done:
+                done(layer.spec.name)
+        self.kept = []
+        return dy

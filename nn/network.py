@@ -1,0 +1,244 @@
+"""The network: forward and backward written out part by part, in the order of the paper's figure 2.
+
+The low-level layers feed the mid-level and the global branch; the second fully connected layer feeds the global
+vector and the class scores. At these two forks the backward pass adds two gradients, below, in plain sight.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from kernels import chroma_loss, class_loss, fusion
+from kernels.arrays import Array
+from nn.architecture import Settings, layers
+from nn.layers import Buffers, Chain, Layer
+from nn.parameters import Parameters, initialize, load_weights, save_weights
+from nn.resize import resize
+
+ALPHA = 1 / 300  # weight of the class loss: the paper, section 4
+CACHED_PIXELS = 1 << 20  # larger inputs give their inference buffers back
+
+
+class Network:
+    """The colorization network of the paper with its scene classifier.
+
+    width: scales every channel count. classes: their names, or how many. global_size, fusion, class_loss,
+    color_space: see `Settings`. backend: reference, cpu or gpu. dtype: of the activations and of the weights that the
+    kernels read (float32 or float64; bfloat16 and float16 where the backend has them: parameters, biases, gradients
+    and losses are float32 then). xp: numpy, or cupy for arrays on a GPU. seed: of the initialization.
+    Not to be called by two threads at once. Errors: ValueError for settings and shapes that do not fit.
+    """
+
+    def __init__(
+        self, width: float = 1.0, classes: int | Sequence[str] = 205, global_size: int = 224, fusion: str = "sigmoid",
+        class_loss: str = "softmax", color_space: str = "lab",
+        *, backend: str = "reference", dtype: Any = "float32", xp: ModuleType = np, seed: int = 0,
+    ) -> None:
+        names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
+        self.settings = Settings(width, names, global_size, fusion, class_loss, color_space)
+        self.backend, self.xp, self.dtype = backend, xp, as_dtype(dtype)
+        master = np.float64 if self.dtype == np.float64 else np.float32
+        self.parameters = Parameters(self.settings, master, xp)
+        self.gradients = Parameters(self.settings, master, xp)
+        self.low_precision = Parameters(self.settings, self.dtype, xp) if self.dtype.itemsize == 2 else None
+        initialize(self.parameters, self.settings, seed)
+        self.make_layers()
+        self.refresh()
+
+    def make_layers(self) -> None:
+        weights, biases = (self.low_precision or self.parameters).views, self.parameters.views
+        parts = {
+            part: [Layer(s, weights[f"{s.name}.weight"], biases[f"{s.name}.bias"], self.backend) for s in specs]
+            for part, specs in layers(self.settings).items()
+        }
+        own = self.gradients.views
+        self.low, self.mid = Chain("low", parts["low"], own), Chain("mid", parts["mid"], own)
+        self.color = Chain("color", parts["color"], own)
+        self.fusion = parts["fusion"][0]
+        self.layers = [layer for part in parts.values() for layer in part]
+        if self.settings.global_size:
+            self.global_ = Chain("global", parts["global"], own)
+            self.first_fc = Chain("fc", parts["global_fc"][:2], own)
+            self.last_fc = Chain("last fc", parts["global_fc"][2:], own)
+            self.class_ = Chain("class", parts["class"], own)
+            # the low-level layers once more, for the resized copy: same weights, gradients of its own
+            self.copy_gradients: dict[str, Array] = {}
+            self.low_copy = Chain("low of the copy", parts["low"], self.copy_gradients)
+        self.inference, self.training = Buffers(self.backend, self.xp), Buffers(self.backend, self.xp)
+
+    def refresh(self, copied: bool = False) -> None:
+        """Brings what the kernels read up to date with `parameters`. copied: `low_precision` already is."""
+        if self.low_precision is not None and not copied:
+            self.low_precision.flat[...] = self.parameters.flat
+        for layer in self.layers:
+            layer.refresh()
+
+    # forward
+
+    def forward(self, luminance: Array, global_input: Array | None = None) -> tuple[Array, Array | None]:
+        """(chroma `[N, H/2, W/2, C]` in [0, 1], logits `[N, classes]`, or None without global branch), float32.
+
+        luminance: `[N, H, W, 1]` as `kernels.color.encode` gives it, H and W multiples of 8. global_input: the
+        picture `[N, S, S, 1]`, S = global_size, whose global features are used: another photograph's for style transfer
+        (the paper, section 4.5). By default it is the luminance itself, resized where it is not S x S.
+        """
+        shapes = self.check(luminance, global_input)
+        chroma, logits = self.run(luminance, global_input, self.inference.use_for(shapes), keep=False)
+        chroma, logits = self.xp.array(chroma), None if logits is None else self.xp.array(logits)
+        if luminance.size > CACHED_PIXELS:
+            self.inference.use_for(None)
+        return chroma, logits
+
+    def run(
+        self, luminance: Array, global_input: Array | None, buffers: Buffers, keep: bool
+    ) -> tuple[Array, Array | None]:
+        """The forward pass. With `keep`, everything stays that `backward` needs."""
+        low = self.low.forward(self.cast(luminance, "luminance", buffers), buffers, keep)
+        mid = self.mid.forward(low, buffers, keep)
+        if not self.settings.global_size:
+            fused, logits = self.fuse(mid.reshape(-1, mid.shape[3]), buffers=buffers, keep=keep), None
+            return self.color.forward(fused.reshape(*mid.shape[:3], -1), buffers, keep), None
+
+        size = (self.settings.global_size,) * 2
+        self.shared = global_input is None and luminance.shape[1:3] == size
+        if not self.shared:
+            copy = resize(luminance, *size) if global_input is None else global_input
+            low = self.low_copy.forward(self.cast(copy, "copy", buffers), buffers, keep)
+        features = self.global_.forward(low, buffers, keep)
+        hidden = self.first_fc.forward(features.reshape(features.shape[0], -1), buffers, keep)
+        vector = self.last_fc.forward(hidden, buffers, keep)
+        logits = self.class_.forward(hidden, buffers, keep)
+        fused = self.fuse(mid, vector, buffers=buffers, keep=keep)
+        return self.color.forward(fused, buffers, keep), logits
+
+    def fuse(self, *inputs: Array, buffers: Buffers, keep: bool) -> Array:
+        shape = (*inputs[0].shape[:-1], self.fusion.spec.filters)
+        fused = self.fusion.forward(*inputs, out=buffers.get("fusion", shape, self.dtype))
+        self.fused = (inputs, fused) if keep else None
+        return fused
+
+    def cast(self, x: Array, key: str, buffers: Buffers) -> Array:
+        """x in the dtype and layout that the kernels read."""
+        x_cast = buffers.get(key, x.shape, self.dtype)
+        x_cast[...] = self.xp.asarray(x)
+        return x_cast
+
+    def check(self, luminance: Array, global_input: Array | None) -> tuple:
+        """Raises ValueError for shapes that do not fit; returns the shapes that decide the buffers."""
+        n, h, w, c = luminance.shape if luminance.ndim == 4 else (0, 0, 0, 0)
+        if c != 1 or n < 1 or h < 8 or w < 8 or h % 8 or w % 8:
+            raise ValueError(
+                "network: luminance must be [N, H, W, 1] with N at least 1 and H, W multiples of 8, "
+                f"got {list(luminance.shape)}"
+            )
+        s = self.settings.global_size
+        if global_input is not None and (not s or tuple(global_input.shape) != (n, s, s, 1)):
+            wanted = [n, s, s, 1] if s else "None: this network has no global branch"
+            raise ValueError(f"network: global_input must be {wanted}, got {list(global_input.shape)}")
+        return luminance.shape, global_input is None
+
+    # backward
+
+    def loss_and_gradients(
+        self, luminance: Array, chroma: Array, labels: Array | None = None, global_input: Array | None = None,
+        alpha: float = ALPHA, scale: float = 1.0, done: Callable[[str], None] | None = None,
+    ) -> dict[str, Array]:
+        """Losses `{"total", "chroma", "classes"}` (arrays of shape []), total = chroma + alpha * classes.
+
+        Overwrites `gradients` with scale times the gradient of total. chroma: the target `[N, H/2, W/2, C]` of
+        `kernels.color.encode`. labels: integers `[N]`, not needed without global branch. done: called with a layer's
+        name once its gradients are complete. The class gradient reaches `class`, `global_fc`, `global` and `low` only.
+        """
+        shapes = self.check(luminance, global_input)
+        buffers = self.training.use_for(shapes)
+        predicted, logits = self.run(luminance, global_input, buffers, keep=True)
+        dchroma = buffers.get("dchroma", predicted.shape, predicted.dtype)
+        loss, dchroma = chroma_loss.value_and_gradient(predicted, chroma, scale, out=dchroma, backend=self.backend)
+        losses = {"total": loss, "chroma": loss, "classes": loss * 0}
+        dlogits = None
+        if logits is not None:
+            if labels is None:
+                raise ValueError("network: labels are needed where there is a global branch")
+            classes, dlogits = class_loss.value_and_gradient(
+                logits, labels, alpha * scale, self.settings.class_loss, backend=self.backend
+            )
+            losses |= {"total": loss + alpha * classes, "classes": classes}
+        self.backward(dchroma, dlogits, buffers, done)
+        return losses
+
+    def backward(
+        self, dchroma: Array, dlogits: Array | None, buffers: Buffers, done: Callable[[str], None] | None
+    ) -> None:
+        """The same way back; every kernel overwrites its gradients, and the two forks add theirs here."""
+        dfused = self.color.backward(dchroma, done=done)
+        dmid, dvector = self.unfuse(dfused, buffers, done)
+        dlow = self.mid.backward(dmid, done=done)
+        if dlogits is None:
+            self.low.backward(dlow, needs_dx=False, done=done)
+            return
+        dhidden = self.last_fc.backward(dvector, done=done)
+        dhidden += self.class_.backward(dlogits, done=done)  # fork: global vector and class scores
+        dfeatures = self.first_fc.backward(dhidden, done=done)
+        dcopy = self.global_.backward(dfeatures.reshape(self.global_.kept[-1].shape), done=done)
+        if self.shared:
+            dlow += dcopy  # fork: mid-level and global branch
+            self.low.backward(dlow, needs_dx=False, done=done)
+            return
+        for layer in self.low.layers:
+            for kind in ("weight", "bias"):
+                name = f"{layer.spec.name}.{kind}"
+                self.copy_gradients[name] = buffers.get(name, *like(self.gradients.views[name]))
+        self.low_copy.backward(dcopy, needs_dx=False)
+        self.low.backward(dlow, needs_dx=False)
+        for layer in reversed(self.low.layers):  # fork: the same layers saw the picture and its copy
+            for kind in ("weight", "bias"):
+                self.gradients.views[f"{layer.spec.name}.{kind}"] += self.copy_gradients[f"{layer.spec.name}.{kind}"]
+            if done:
+                done(layer.spec.name)
+
+    def unfuse(self, dfused: Array, buffers: Buffers, done: Callable[[str], None] | None) -> tuple[Array, Array | None]:
+        """(dmid, dvector); dvector is None without global branch."""
+        inputs, fused = self.fused
+        self.fused = None
+        out = [buffers.get(("backward of fusion", i), x.shape, x.dtype) for i, x in enumerate(inputs)]
+        out += [self.gradients.views["fusion.weight"], self.gradients.views["fusion.bias"]]
+        gradients = self.fusion.backward(dfused.reshape(fused.shape), *inputs, y=fused, out=tuple(out))
+        if done:
+            done("fusion")
+        if self.fusion.op is not fusion:
+            return gradients[0].reshape(*dfused.shape[:3], -1), None
+        return gradients[0], gradients[1]
+
+    # files
+
+    def save(self, path: str | os.PathLike, dtype: Any = np.float32) -> None:
+        """Writes the weights as safetensors with the settings as metadata; whole or not at all."""
+        save_weights(path, self.parameters, self.settings, dtype)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, backend: str = "reference", dtype: Any = "float32", xp: ModuleType = np
+    ) -> "Network":
+        """The network of a weights file. Raises `WeightsError` (a ValueError) with one line where it cannot be read."""
+        arrays, settings = load_weights(path)
+        net = cls(**vars(settings), backend=backend, dtype=dtype, xp=xp)
+        for name, view in net.parameters.views.items():
+            view[...] = xp.asarray(arrays[name])
+        net.refresh()
+        return net
+
+
+def as_dtype(dtype: Any) -> np.dtype:
+    """NumPy's dtype, bfloat16 included (from ml_dtypes)."""
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(dtype)
+
+
+def like(x: Array) -> tuple[tuple[int, ...], Any]:
+    return x.shape, x.dtype

@@ -12,7 +12,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m nn", description=__doc__)
     parser.add_argument("--width", type=float, default=1.0, help="scales every channel count (default 1)")
     parser.add_argument("--classes", type=int, default=205, help="number of scene classes (default 205)")
-    parser.add_argument("--size", default="224", help="picture size, SIDE or HEIGHTxWIDTH, multiples of 8 (default 224)")
+    parser.add_argument("--size", default="224", help="picture size, SIDE or HEIGHTxWIDTH (default 224)")
     parser.add_argument("--global-size", type=int, default=224, help="side of the global branch's picture, 0 for none")
     parser.add_argument("--fusion", default="sigmoid", help="sigmoid (default) or relu")
     parser.add_argument("--color-space", default="lab", help="lab (default), yuv or rgb")

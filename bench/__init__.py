@@ -1,0 +1,1 @@
+"""Benchmarks against PyTorch and against the machine's limits."""

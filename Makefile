@@ -1,0 +1,31 @@
+# `make demo` trains a small network on the built-in photographs and colorizes others; `make test` runs the tests.
+# Both make their own environment in .venv first.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+RUN = .venv/bin/python
+
+.PHONY: demo test lint clean
+
+demo: .venv/core.done
+	$(RUN) -m colorize.demo
+
+test: .venv/test.done lint
+	$(RUN) -m pytest -q -n 2
+
+lint: .venv/test.done
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+.venv/core.done: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
+	test -x $(RUN) || $(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/test.done: .venv/core.done
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,58 @@
+"""What the figures were measured on: hardware, versions, date, commit."""
+
+import os
+import platform
+import subprocess
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("numpy", "numba", "torch", "cupy-cuda13x", "triton")
+
+
+def machine() -> dict[str, Any]:
+    """Name of the processor, number of cores, versions of what computes, date and commit of this checkout."""
+    return {
+        "cpu": cpu_name(), "cores": core_count(), "python": platform.python_version(),
+        "versions": {name: found for name in PACKAGES if (found := version_of(name))},
+        "date": date.today().isoformat(), "commit": commit(),
+    }
+
+
+def cpu_name() -> str:
+    """Model name and the vector instructions that matter here, from /proc/cpuinfo where there is one."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    found: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
+    flags = set(found.get("flags", "").split())
+    features = [f for f in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if f in flags]
+    family = f"family {found.get('cpu family')} model {found.get('model')}"
+    return f"{found.get('model name', platform.machine())} ({family}; {' '.join(features) or 'no AVX2'})"
+
+
+def core_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit() -> str:
+    """Short hash of this checkout, with a + where tracked files differ from it; "unknown" outside of git."""
+    try:
+        git = ["git", "-C", str(Path(__file__).parent)]
+        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        dirty = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if dirty.returncode else "")

@@ -9,7 +9,7 @@ def prepare(w, *, out=None):
 
 
 def forward(x, w, b, stride, activation, *, out=None, prepared=None):
-    n, ho, wo, cin, cout = *output_size(x, stride), *w.shape[2:]
+    (n, ho, wo), (cin, cout) = output_size(x, stride), w.shape[2:]
     y = array_module(x).empty((n, ho, wo, cout), x.dtype) if out is None else out
     padded, matrix = pad(x), w.reshape(9 * cin, cout)
     for images, rows in bands(n, ho, wo * 9 * cin * x.itemsize):

@@ -1,0 +1,132 @@
+"""How far two results may lie apart, and why: one error norm, one table of tolerances.
+
+    error = |actual - reference| / |reference|, Euclidean norms over the whole array, in float64               (1)
+
+A result is a sum of K products, y = sum_k a_k b_k, computed from the values that the reference computes from. With u
+the unit roundoff of a format (half the spacing of its numbers at 1; 2^-p for p significant bits):
+
+    tolerance = SAFETY (factors u_in + u_sum sqrt(K) + drift K + u_out)                                        (2)
+
+- `factors u_in`: a factor rounded on the way into the product moves it by at most u_in, in a direction of its own for
+  every k. K such errors add up to u_in sqrt(sum (a_k b_k)^2), which is u_in |y| for terms of independent sign and less
+  for terms of one sign. Stored 16-bit values are exact; dz = dy act'(y) and sums of weights are rounded once more.
+- `u_sum sqrt(K)`: the running sum s_k is rounded K times, by at most u_sum |s_k|, up or down. |s_k| grows like
+  sqrt(k) or, for terms of one sign, like k, so sqrt(sum s_k^2) is |y| sqrt(K/2) or |y| sqrt(K/3). Worst would be
+  u_sum K, all errors of one sign; sums in blocks or pairs do better than either.
+- `drift K`: matrix units truncate, and truncation errors do have one sign. At most 2^-23 of the running sum goes at
+  every instruction, which adds 16 products (8 for tf32). Source: Fasi et al., Numerical behavior of NVIDIA tensor
+  cores, PeerJ Computer Science 7 (2021), who find truncation and float32's 24 bits on every generation they tried.
+- `u_out`: the result is rounded to the dtype that it is stored in.
+- SAFETY = 4 covers what is not counted: the last bits of exp and tanh, a bias, few elements to average over. Rounding
+  errors spread evenly over -u..u, so that (2) without it is about twice the error to be expected.
+
+Terms that cancel leave a small |reference| with errors of the usual size. Where that can happen by chance, in arrays
+of few elements, `magnitude` is what the result would be without: sqrt(sum (a_k b_k)^2), element by element; (1) then
+divides by the larger norm. As a norm does not see one wrong element among a million, no element may be off by more
+than OUTLIER tolerances of its own size or the array's root mean square: Gaussian errors reach six of those, and the
+tolerance lies well above the error to be expected.
+
+A test may scale a tolerance with a reason (Winograd's transforms multiply errors); it never replaces it.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernels.arrays import Array
+
+SAFETY = 4.0
+OUTLIER = 8.0
+
+ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+
+
+class Arithmetic(NamedTuple):
+    """What products and sums lose: u_in, u_sum and drift of equation (2)."""
+
+    factor: float
+    sum: float
+    drift: float = 0.0
+
+
+ARITHMETIC = {
+    "float64": Arithmetic(2.0**-53, 2.0**-53),
+    "float32": Arithmetic(2.0**-24, 2.0**-24),
+    "tf32": Arithmetic(2.0**-10, 2.0**-24, 2.0**-23 / 8),  # 11 bits; matrix units drop the others: 2^-10, not 2^-11
+    "float16": Arithmetic(2.0**-11, 2.0**-24, 2.0**-23 / 16),  # 16-bit products are exact in float32 sums
+    "bfloat16": Arithmetic(2.0**-8, 2.0**-24, 2.0**-23 / 16),
+}
+
+
+def tolerance(arithmetic: str, length: int, storage: Any = None, factors: int = 2) -> float:
+    """Equation (2): the relative error allowed to sums of `length` products.
+
+    arithmetic: a key of `ARITHMETIC`. storage: dtype of the stored result (default: float64 for float64, else
+    float32). factors: how many of the two factors are rounded to the arithmetic's format on the way; 0 where they
+    are stored in it already. Raises ValueError for an unknown name or a length below 1.
+    """
+    if arithmetic not in ARITHMETIC:
+        raise ValueError(f"compare: arithmetic must be one of {', '.join(ARITHMETIC)}, got {arithmetic!r}")
+    if length < 1:
+        raise ValueError(f"compare: length must be at least 1, got {length}")
+    stored = str(np.dtype(storage)) if storage is not None else "float64" if arithmetic == "float64" else "float32"
+    if stored not in ROUNDOFF:
+        raise ValueError(f"compare: storage must be one of {', '.join(ROUNDOFF)}, got {stored}")
+    row = ARITHMETIC[arithmetic]
+    return SAFETY * (factors * row.factor + row.sum * length**0.5 + row.drift * length + ROUNDOFF[stored])
+
+
+def relative_error(actual: Array, reference: Array, magnitude: Array | None = None) -> float:
+    """Equation (1); infinite where `actual` holds NaN or infinity, or anything but 0 where the reference is 0.
+
+    Arrays of one shape, NumPy or CuPy, any real dtype. magnitude: see above. Raises ValueError for shapes that differ.
+    """
+    actual, reference = to_float64(actual), to_float64(reference)
+    if actual.shape != reference.shape:
+        raise ValueError(f"compare: shapes differ, {list(actual.shape)} and {list(reference.shape)}")
+    if not np.isfinite(actual).all():
+        return np.inf
+    error, norm = np.linalg.norm(actual - reference), np.linalg.norm(reference)
+    if magnitude is not None:
+        norm = max(norm, np.linalg.norm(to_float64(magnitude)))
+    return float(error / norm) if norm else (np.inf if error else 0.0)
+
+
+def assert_close(
+    name: str, actual: Array, reference: Array, tolerance: float, magnitude: Array | None = None
+) -> float:
+    """Raises AssertionError unless `actual` is as near to `reference` as stated above; returns the error (1).
+
+    The message names the result, the error, the tolerance and the element that is farthest off, in one line.
+    """
+    actual, reference = to_float64(actual), to_float64(reference)
+    if actual.shape != reference.shape:
+        raise AssertionError(f"{name}: shape {list(actual.shape)}, the reference has {list(reference.shape)}")
+    if not np.isfinite(reference).all():
+        raise AssertionError(f"{name}: the reference itself holds NaN or infinity")
+    if not np.isfinite(actual).all():
+        bad = np.argwhere(~np.isfinite(actual))
+        first = tuple(bad[0])
+        raise AssertionError(f"{name}: {actual[first]} at {_index(first)}, {len(bad)} of {actual.size} not finite")
+    error = relative_error(actual, reference, magnitude)
+    floor = reference if magnitude is None else np.maximum(np.abs(reference), to_float64(magnitude))
+    size = np.maximum(np.abs(reference), np.sqrt(np.mean(floor**2)) if floor.size else 0.0)
+    off = np.abs(actual - reference)
+    outliers = off > OUTLIER * tolerance * size
+    if error > tolerance or outliers.any():
+        worst, first = (np.unravel_index(i, off.shape) for i in (np.argmax(off), np.argmax(off > tolerance * size)))
+        raise AssertionError(
+            f"{name}: relative error {error:.2e}, tolerance {tolerance:.2e}; worst at {_index(worst)}: "
+            f"got {actual[worst]:.9g}, want {reference[worst]:.9g}; "
+            f"{np.count_nonzero(off > tolerance * size)} of {off.size} elements off, the first at {_index(first)}"
+        )
+    return error
+
+
+def to_float64(x: Array) -> np.ndarray:
+    """x as a NumPy array of float64: from CuPy, bfloat16 or a Python number alike."""
+    return np.asarray(x.get() if hasattr(x, "get") else x).astype(np.float64)
+
+
+def _index(index: tuple) -> str:
+    return "[" + ", ".join(str(int(i)) for i in index) + "]"

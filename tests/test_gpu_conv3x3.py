@@ -1,0 +1,60 @@
+"""The gpu backend of conv3x3 against the reference, under Triton's interpreter."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_dtypes import bfloat16
+
+from kernels import conv3x3
+from kernels.compare import assert_close, tolerance
+from tests.interpreter import place, same_bits, watched
+
+TILE = {"BLOCK_P": 16, "BLOCK_O": 16, "BLOCK_C": 16}
+DTYPES = (np.float32, np.float16, bfloat16)
+
+
+def draw(seed, n, h, w, cin, cout, dtype):
+    """x, w, b as a kernel gets them, and in float64."""
+    rng = np.random.default_rng(seed)
+    shapes = (n, h, w, cin), (3, 3, cin, cout), (cout,)
+    arrays = [place(rng.standard_normal(s), t) for s, t in zip(shapes, (dtype, dtype, np.float32))]
+    return arrays, [a.astype(np.float64) for a in arrays]
+
+
+def allowed(dtype, length):
+    return tolerance(np.dtype(dtype).name, length, storage=dtype, factors=0)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    n=st.integers(1, 3), h=st.integers(1, 7), w=st.integers(1, 9), cin=st.sampled_from([5, 16, 32]),
+    cout=st.sampled_from([3, 16, 24]), stride=st.sampled_from([1, 2]), dtype=st.sampled_from(DTYPES),
+    activation=st.sampled_from(["none", "relu", "sigmoid"]), capability=st.sampled_from([80, 90]),
+)  # fmt: skip
+def test_forward(n, h, w, cin, cout, stride, dtype, activation, capability):
+    arrays, exact = draw(0, n, h, w, cin, cout, dtype)
+    with watched(capability, **TILE):
+        y = conv3x3.forward(*arrays, stride, activation, backend="gpu")
+    assert_close("y", y, conv3x3.forward(*exact, stride, activation), allowed(dtype, 9 * cin))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_boxes_are_used_and_may_hang_over(stride):
+    arrays, exact = draw(1, 3, 6, 10, 32, 24, bfloat16)
+    y = same_bits(lambda: (conv3x3.forward(*arrays, stride, backend="gpu"),), **TILE)[0]
+    assert_close("y", y, conv3x3.forward(*exact, stride), allowed(bfloat16, 9 * 32))
+
+
+def test_float32_products_are_chosen(monkeypatch):
+    from kernels import launch
+
+    arrays, exact = draw(2, 1, 4, 4, 16, 16, np.float32)
+    want = conv3x3.forward(*exact)
+    monkeypatch.setattr(launch, "_chosen", dict(launch._chosen))
+    launch.set_float32_products("tf32")
+    with watched(**TILE):
+        y = conv3x3.forward(*arrays, backend="gpu")
+    assert_close("y", y, want, tolerance("tf32", 9 * 16))
+    with pytest.raises(AssertionError):
+        assert_close("y", y, want, allowed(np.float32, 9 * 16))

@@ -72,11 +72,16 @@ def rgb_to_lab(rgb):
 
 
 def lab_to_rgb(lab):
+    return linear_to_rgb(lab_to_linear(lab))
+
+
+def lab_to_linear(lab):
+    """Linear sRGB, not clipped."""
     xp = array_module(lab)
     y = (lab[..., 0] + 16) / 116
     f = xp.stack([y + lab[..., 1] / 500, y, y - lab[..., 2] / 200], -1)
     xyz = xp.where(f > DELTA, f**3, 3 * DELTA**2 * (f - 4 / 29))
-    return linear_to_rgb(xyz @ xp.asarray((XYZ_TO_RGB * WHITE).T, lab.dtype))
+    return xyz @ xp.asarray((XYZ_TO_RGB * WHITE).T, lab.dtype)
 
 
 def rgb_to_linear(rgb):

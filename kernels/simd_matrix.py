@@ -1,0 +1,153 @@
+"""Matrix products over packed panels: packing of weights, the product itself, and what happens around it.
+
+A panel holds PANEL columns of B, step after step of the reduction (`simd_tile`), `panel_bytes` in all; B is its panels
+one after another. Weights come as [taps, rows, columns]; their reduction index is (tap, row), or (tap, column) for the
+transposed product of the backward pass, each tap filled with zeros up to a multiple of CHANNEL_STEP.
+"""
+
+import numpy as np
+
+from kernels.simd import (
+    ARITHMETIC,
+    BFLOAT16,
+    CHANNEL_STEP,
+    LANES,
+    LEVEL,
+    LIKE,
+    PANEL,
+    address,
+    aligned,
+    compiled,
+    inlined,
+    launch,
+)
+from kernels.simd_tile import ROWS, STEP, multiply_32_rows, tile_of_1_row, tile_of_4_rows, tile_of_8_rows, tile_of_rows
+from kernels.simd_vector import (
+    activate,
+    load,
+    load_part,
+    size_of,
+    splat,
+    store,
+    store_part,
+    store_steps,
+    transpose,
+)
+
+STEPS_BLOCK = 2304  # of a reduction: its panel stays in the L2 cache for all rows
+
+
+def arithmetic(dtype):
+    """The dtype in which products of that storage are computed."""
+    return ARITHMETIC if dtype == BFLOAT16 else dtype
+
+
+def slot(channels):
+    """Channels of a tap, filled up."""
+    return -(-channels // CHANNEL_STEP) * CHANNEL_STEP
+
+
+def panels(columns):
+    return -(-columns // PANEL)
+
+
+def panel_bytes(reduction, dtype):
+    return reduction * dtype.itemsize * PANEL
+
+
+@inlined
+def multiply(like, a, a_row, rows, steps, b, c, c_row, accumulate):
+    """C[rows, PANEL] (+)= A B for one panel. Fewer than 4 rows at the end are filled up with whatever follows them."""
+    for start in range(0, steps, STEPS_BLOCK):
+        k = min(STEPS_BLOCK, steps - start)
+        a0, b0, m, more = a + 4 * start, b + STEP * start, 0, accumulate + start
+        if LEVEL == "amx":
+            m = multiply_32_rows(like, a0, a_row, rows, k, b0, c, c_row, more)
+        while m + ROWS <= rows:
+            tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * c_row, c_row, more)
+            m += ROWS
+        if rows == 1:
+            tile_of_1_row(like, a0, a_row, k, b0, c, c_row, more)
+            m = 1
+        if ROWS > 8 and m + 4 < rows:
+            tile_of_8_rows(like, a0 + m * a_row, a_row, k, b0, c + m * c_row, c_row, more)
+            m += 8
+        while m < rows:
+            tile_of_4_rows(like, a0 + m * a_row, a_row, k, b0, c + m * c_row, c_row, more)
+            m += 4
+
+
+@inlined
+def finish_row(like, c, bias, y, n, activation):
+    """n channels of one pixel of y from their sums c."""
+    size, v = size_of(like), 0
+    while v + LANES <= n:
+        total = load(np.float32(0), c + 4 * v) + load(np.float32(0), bias + 4 * v)
+        store(like, y + size * v, activate(total, activation))
+        v += LANES
+    if v < n:
+        total = load(np.float32(0), c + 4 * v) + load_part(np.float32(0), bias + 4 * v, n - v)
+        store_part(like, y + size * v, activate(total, activation), n - v)
+
+
+@compiled
+def pack_panels(first, last, scratch, like_w, like_b, w, shape, groups, b):
+    """Panels of [reduction, columns]: each group's taps one after another. Unit: a panel of a group."""
+    rows, columns, tap_slot = shape[0], shape[1], shape[2]
+    count, size, per_group = groups.shape[1], size_of(like_w), -(-columns // PANEL)
+    one_panel = count * tap_slot * size_of(like_b) * PANEL
+    for unit in range(first, last):
+        group, column = unit // per_group, unit % per_group * PANEL
+        to = b + unit * one_panel
+        for t in range(count):
+            start = w + size * (groups[group, t] * rows * columns + column)
+            for r in range(0, tap_slot, 2):
+                at = start + size * r * columns
+                for v in range(0, PANEL, LANES):
+                    n = columns - column - v
+                    v0 = load_part(like_w, at + size * v, n * (r < rows))
+                    v1 = load_part(like_w, at + size * (columns + v), n * (r + 1 < rows))
+                    store_steps(like_b, to + 4 * v, STEP, v0, v1)
+                to += 2 * PANEL * size_of(like_b)
+
+
+@compiled
+def pack_transposed(first, last, scratch, like_w, like_b, w, shape, groups, b):
+    """Panels of the transposed product [columns, rows]: the reduction runs over (tap, column). Unit as above."""
+    rows, columns, tap_slot = shape[0], shape[1], shape[2]
+    count, size, per_group = groups.shape[1], size_of(like_w), -(-rows // PANEL)
+    block = 4 * LANES // size_of(like_b)  # columns whose elements fill one vector register
+    one_panel = count * tap_slot * size_of(like_b) * PANEL
+    for unit in range(first, last):
+        group, row = unit // per_group, unit % per_group * PANEL
+        to = b + unit * one_panel
+        for t in range(count):
+            start = w + size * columns * (groups[group, t] * rows + row)
+            for column in range(0, tap_slot, block):
+                steps = min(LANES, (tap_slot - column) * size_of(like_b) // 4)
+                for v in range(0, PANEL, LANES):
+                    for r in range(LANES):
+                        n = (columns - column) * (row + v + r < rows)
+                        at = start + size * ((v + r) * columns + column)
+                        for part in range(0, block, LANES):
+                            x = load_part(like_w, at + size * part, n - part)
+                            store(like_b, scratch + 4 * LANES * r + size_of(like_b) * part, x)
+                    transpose(scratch)
+                    for k in range(steps):
+                        x = load(np.float32(0), scratch + 4 * LANES * k)
+                        store(np.float32(0), to + STEP * k + 4 * v, x)
+                to += STEP * steps
+
+
+def packed(w, groups, out=None, transposed=False):
+    """Panels of w `[taps, rows, columns]` for each group of taps; `out` is reused where it fits."""
+    taps, rows, columns = w.shape
+    kind, groups = arithmetic(w.dtype), np.asarray(groups, np.int64)
+    reduction, width = (slot(columns), rows) if transposed else (slot(rows), columns)
+    units = len(groups) * panels(width)
+    size = units * panel_bytes(groups.shape[1] * reduction, kind)
+    b = out if out is not None and out.nbytes == size else aligned((size,), np.uint8)
+    kernel = pack_transposed if transposed else pack_panels
+    shape = np.array([rows, columns, reduction], np.int64)
+    launch(kernel, units, 4 * LANES * LANES, LIKE[w.dtype], LIKE[kind], address(w), shape, groups, address(b))
+    return b

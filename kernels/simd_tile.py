@@ -1,0 +1,97 @@
+"""The register tile of a matrix product: C[rows, PANEL] (+)= A[rows, k] B[k, PANEL], all of C in registers.
+
+B is a packed panel, 4 * PANEL bytes a step; a step of the reduction is one float32 or a pair of bfloat16 (VNNI order).
+A lies row after row (`tile_of_rows`: forward) or step after step (`tile_of_steps`: weight gradients, where the
+reduction runs over pixels). Every step loads B's two vectors once and multiplies them with one broadcast element a row.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from kernels.simd import LANES, LEVEL, LEVELS, PANEL
+from kernels.simd_vector import F32, FLOATS, I32, I64, BFloat, broadcast, call, constant, is_half, load_ir, store_ir
+
+STEP = 4 * PANEL  # bytes of B a step
+
+
+def multiply_add(builder, half, x, y, total):
+    """total + x y, of pairs where half."""
+    if half:
+        pairs = ir.VectorType(BFloat(), 2 * LANES)
+        x, y = builder.bitcast(x, pairs), builder.bitcast(y, pairs)
+        return call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", FLOATS, [total, x, y])
+    return call(builder, f"llvm.fmuladd.v{LANES}f32", FLOATS, [x, y, total])
+
+
+def offsets(builder, start, rows, stride, packed):
+    """Addresses of `rows` rows, out of few registers: x86 adds 1, 2, 4 or 8 times an index for free."""
+    if packed:
+        return [builder.add(start, ir.Constant(I64, 4 * m)) for m in range(rows)]
+    return [builder.add(start, s) if m else start for m, s in enumerate(stride[:rows])]
+
+
+def emit_tile(builder, rows, half, packed, a, a_stride, steps, b, c, c_row, accumulate, unroll):
+    """The code of one tile; steps must be a multiple of unroll."""
+    int64 = lambda x: ir.Constant(I64, x)  # noqa: E731
+    a_step = a_stride if packed else int64(4)
+    strides = [builder.mul(a_stride, int64(m)) for m in range(rows)]
+    c_rows = [builder.add(c, builder.mul(c_row, int64(m))) for m in range(rows)]
+    columns = range(2)
+
+    before = builder.basic_block
+    reload, loop, end = (builder.append_basic_block(name) for name in ("reload", "loop", "end"))
+    builder.cbranch(builder.icmp_signed("!=", accumulate, int64(0)), reload, loop)
+    builder.position_at_end(reload)
+    old = [load_ir(builder, builder.add(r, int64(4 * LANES * n)), FLOATS) for r in c_rows for n in columns]
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    k, at, bt = (builder.phi(I64) for _ in range(3))
+    totals = [builder.phi(FLOATS) for _ in old]
+    for block in (before, reload):
+        for phi, start in ((k, steps), (at, a), (bt, b)):
+            phi.add_incoming(start, block)
+    for total, value in zip(totals, old):
+        total.add_incoming(constant(0.0), before)
+        total.add_incoming(value, reload)
+    sums, a_now = list(totals), at
+    for u in range(unroll):
+        kind = ir.VectorType(I32, LANES) if half else FLOATS
+        w = [load_ir(builder, builder.add(bt, int64(STEP * u + 4 * LANES * n)), kind) for n in columns]
+        for m, row in enumerate(offsets(builder, a_now, rows, strides, packed)):
+            x = broadcast(builder, load_ir(builder, row, I32 if half else F32))
+            for n in columns:
+                sums[2 * m + n] = multiply_add(builder, half, w[n], x, sums[2 * m + n])
+        a_now = builder.add(a_now, a_step)
+    left = builder.sub(k, int64(unroll))
+    for phi, value in ((k, left), (at, a_now), (bt, builder.add(bt, int64(STEP * unroll))), *zip(totals, sums)):
+        phi.add_incoming(value, builder.basic_block)
+    builder.cbranch(builder.icmp_signed(">", left, int64(0)), loop, end)
+
+    builder.position_at_end(end)
+    for m, row in enumerate(c_rows):
+        for n in columns:
+            store_ir(builder, sums[2 * m + n], builder.add(row, int64(4 * LANES * n)))
+
+
+def make_tile(rows, packed):
+    @intrinsic
+    def tile(ctx, like, a, a_stride, steps, b, c, c_row, accumulate):
+        def code(context, builder, sig, args):
+            emit_tile(builder, rows, is_half(sig.args[0]), packed, *args[1:], unroll=2)
+            return context.get_dummy_value()
+        return types.void(like, *[types.int64] * 7), code
+    return tile
+
+
+# 28 sums and 2 vectors of B fill 32 registers; AVX2 and others have 16: 12 sums and 2.
+ROWS = 14 if LEVEL in LEVELS[:3] else 6
+tile_of_rows, tile_of_8_rows = make_tile(ROWS, False), make_tile(8, False)
+tile_of_4_rows, tile_of_1_row = make_tile(4, False), make_tile(1, False)
+STEP_ROWS = 8 if LEVEL in LEVELS[:3] else 4
+tile_of_steps = make_tile(STEP_ROWS, True)
+
+
+def multiply_32_rows(*arguments):  # TODO amx
+    return 0

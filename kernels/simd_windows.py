@@ -1,0 +1,133 @@
+"""Products over the windows of an image: every direct convolution of the network, forward and backward.
+
+An *anchor* is a position (i, j) of a grid in each image; its window is `size x size` pixels whose corner lies at
+row `start + i * stride` of the image with its border, columns likewise. The windows of a block of anchors are gathered as
+rows of A; each *phase* multiplies segments of these rows with its own panels and writes the pixels
+(i * scale + p, j * scale + q). Convolution has one phase; upsampling + convolution and the data gradient of
+stride 2 have four, whose taps are parts of one window.
+
+Weight gradients turn the product: the reduction runs over anchors, A holds *runs* of consecutive window elements, B the
+gradient's pixels of one phase.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kernels.simd import LANES, LIKE, PANEL, Image, address, aligned, compiled, inlined, launch, threads, workspace
+from kernels.simd_matrix import arithmetic, finish_row, multiply, panel_bytes, panels, slot
+from kernels.simd_tile import STEP, STEP_ROWS, tile_of_steps
+from kernels.simd_vector import copy_bytes, load, load_part, same, size_of, splat, store_part, store_steps
+
+BLOCK_BYTES = 512 << 10  # of gathered windows: half of a common L2 cache
+
+
+class Grid(NamedTuple):
+    """Anchors [N, height, width] and their windows."""
+
+    images: int
+    height: int
+    width: int
+    size: int = 3
+    stride: int = 1
+    start: int = 0
+    scale: int = 1
+
+
+class Segment(NamedTuple):
+    """`taps` neighboring taps of a window, from the tap number `first` on."""
+
+    first: int
+    taps: int
+
+
+class Phase(NamedTuple):
+    """Output pixels (i * scale + p, j * scale + q), from segments of the window; their weights follow each other."""
+
+    p: int
+    q: int
+    segments: tuple[Segment, ...]
+
+
+@inlined
+def gather(like_x, like_a, x, x_row, size, channels, tap_slot, a):
+    """The window at address x as one row of A, converted, each tap filled up to its slot."""
+    if same(like_x, like_a) and channels == tap_slot:
+        n = size * channels * size_of(like_x)
+        for r in range(size):
+            copy_bytes(a + r * n, x + r * x_row, n)
+        return
+    for r in range(size):
+        for s in range(size):
+            pixel = x + r * x_row + s * channels * size_of(like_x)
+            to = a + (r * size + s) * tap_slot * size_of(like_a)
+            for c in range(0, tap_slot, LANES):
+                v = load_part(like_x, pixel + c * size_of(like_x), channels - c)
+                store_part(like_a, to + c * size_of(like_a), v, tap_slot - c)
+
+
+@compiled
+def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, b, bias, y, plan, phases):
+    """Unit: a block of anchors and a group of panels."""
+    (images, height, width, size, stride, start, scale, channels, tap_slot, x_image, x_row, block, outputs, groups,
+     y_image, y_row, y_pixel, y_height, y_width, bias_image, activation) = plan
+    anchors, per_image = images * height * width, height * width
+    a_row = size * size * tap_slot * size_of(like_a)
+    tap_bytes, c = tap_slot * size_of(like_a), scratch + (block + 3) * a_row
+    count = -(-outputs // PANEL)
+    for unit in range(first, last):
+        t0, group = unit // groups * block, unit % groups
+        rows = min(block, anchors - t0)
+        for t in range(rows):
+            n, at = (t0 + t) // per_image, (t0 + t) % per_image
+            i, j = at // width * stride + start, at % width * stride + start
+            pixel = x + n * x_image + i * x_row + j * channels * size_of(like_x)
+            gather(like_x, like_a, pixel, x_row, size, channels, tap_slot, scratch + t * a_row)
+        for panel in range(group * count // groups, (group + 1) * count // groups):
+            for phase in range(phases.shape[0]):
+                p, q, where, panel_size, tap0, taps0, tap1, taps1 = phases[phase]
+                weights = b + where + panel * panel_size
+                steps = taps0 * tap_bytes // 4
+                multiply(like_a, scratch + tap0 * tap_bytes, a_row, rows, steps, weights, c, 4 * PANEL, 0)
+                if taps1:
+                    weights += steps * STEP
+                    steps = taps1 * tap_bytes // 4
+                    multiply(like_a, scratch + tap1 * tap_bytes, a_row, rows, steps, weights, c, 4 * PANEL, 1)
+                o = panel * PANEL
+                for t in range(rows):
+                    n, at = (t0 + t) // per_image, (t0 + t) % per_image
+                    i, j = at // width * scale + p, at % width * scale + q
+                    if i < y_height and j < y_width:
+                        to = y + n * y_image + i * y_row + j * y_pixel + o * size_of(like_y)
+                        from_bias = bias + n * bias_image + 4 * o
+                        finish_row(like_y, c + 4 * PANEL * t, from_bias, to, min(PANEL, outputs - o), activation)
+
+
+def phase_table(phases, reduction_slot, columns, kind):
+    """The phases as the kernel reads them: where their panels lie and which parts of a window they take."""
+    rows, where = [], 0
+    for phase in phases:
+        one = panel_bytes(sum(s.taps for s in phase.segments) * reduction_slot, kind)
+        rows.append([phase.p, phase.q, where, one, *sum(phase.segments, ()), *(0, 0) * (2 - len(phase.segments))])
+        where += one * panels(columns)
+    return np.array(rows, np.int64)
+
+
+def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[Phase, ...], b: np.ndarray,
+             bias: np.ndarray, y: np.ndarray, activation: int = 0) -> None:
+    """y = act(bias + windows of x times the panels b). bias: [Cout], or [N, Cout]; y: contiguous channels.
+
+    The sums' order does not depend on how anchors and panels are cut into units.
+    """
+    kind, outputs, tap_slot = arithmetic(like), y.shape[3], slot(channels)
+    a_row = grid.size**2 * tap_slot * kind.itemsize
+    anchors = grid.images * grid.height * grid.width
+    block = max(4, min(BLOCK_BYTES // a_row // 28 * 28 or 14, -(-anchors // threads()), 224))
+    blocks = -(-anchors // block)
+    groups = min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
+    plan = np.array([
+        *grid, channels, tap_slot, x.image, x.row, block, outputs, groups, *y.strides[:3], *y.shape[1:3],
+        bias.strides[0] if bias.ndim == 2 else 0, activation], np.int64)
+    scratch = (block + 3) * (a_row + 4 * PANEL)
+    launch(multiply_windows, blocks * groups, scratch, LIKE[like], LIKE[kind], LIKE[y.dtype], x.start, address(b),
+           address(bias), address(y), plan, phase_table(phases, tap_slot, outputs, kind))

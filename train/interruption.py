@@ -1,0 +1,38 @@
+"""Ctrl-C and SIGTERM as a note to be read between two steps."""
+
+import signal
+from types import FrameType
+
+
+class Interruption:
+    """While entered, notes SIGINT and SIGTERM instead of dying of them; a second one raises KeyboardInterrupt.
+
+    signal: the number of the one that came, or 0.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    @property
+    def name(self) -> str:
+        return signal.Signals(self.signal).name
+
+    @property
+    def exit_status(self) -> int:
+        """0 without interruption, else the shell's convention: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.signal if self.signal else 0
+
+    def __enter__(self) -> "Interruption":
+        self.before = {number: signal.signal(number, self.note) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number

@@ -1,0 +1,131 @@
+"""The command line of `python -m train`, and which of its settings belong to a run for good."""
+
+import argparse
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from kernels import class_loss, color
+from kernels.dispatch import BACKENDS
+from nn import ALPHA, default_backend
+from train import TrainError
+from train.pictures import NEAR_GREY
+
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def number(kind: type, low: float, high: float = float("inf"), multiple: int = 1):
+    """A parser of numbers from low to high, for argparse."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not low <= value <= high or value % multiple and multiple > 1:
+            limits = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+            of = f" and a multiple of {multiple}" if multiple > 1 else ""
+            raise argparse.ArgumentTypeError(f"must be {limits}{of}, got {text}")
+        return value
+
+    parse.__name__ = "number" if kind is float else "whole number"
+    return parse
+
+
+count, size = number(int, 1), number(int, 8, 4096, 8)
+fraction, tiny = number(float, 0, 0.9999999), number(float, 1e-30)
+
+# name: (default, parser or choices, help). The first group belongs to a run for good; the second may change on resume.
+FOR_GOOD: dict[str, tuple] = {
+    "width": (1.0, number(float, 1e-3, 8), "scales every channel count"),
+    "crop": (224, size, "side of the crops; pictures are resized to 256/224 of it"),
+    "batch": (128, count, "pictures a step"),
+    "seed": (0, number(int, 0, 2**63), "of the initial weights, the order, crops and flips"),
+    "alpha": (ALPHA, number(float, 0), "weight of the class loss; 0 trains on color alone"),
+    "lr": (1.0, tiny, "Adadelta's factor on every update"),
+    "rho": (0.95, fraction, "Adadelta's decay of its two averages"),
+    "eps": (1e-8, tiny, "Adadelta's constant under its roots"),
+    "scale": (1000.0, tiny, "the gradient is multiplied by this before Adadelta; belongs together with --eps"),
+    "fusion": ("sigmoid", ("sigmoid", "relu"), "activation of the fusion layer"),
+    "class_loss": ("softmax", class_loss.KINDS, "form of the class loss"),
+    "color_space": ("lab", tuple(color.CHANNELS), "of the predicted chroma"),
+    "global_size": (None, number(int, 0, 4096, 8), "side that the global branch sees, default the crop; 0: no branch"),
+    "near_grey": (NEAR_GREY, number(float, 0), "leave out pictures whose colors spread less; 0 keeps all"),
+}
+CHANGEABLE: dict[str, tuple] = {
+    "backend": (None, BACKENDS, "default: the best that this machine has"),
+    "dtype": ("float32", ("float32", "float64", "bfloat16", "float16"), "of the activations"),
+    "workers": (min(4, CPUS), count, "threads that read pictures"),
+    "memory": (2.0, number(float, 0), "GiB of decoded pictures to keep"),
+    "checkpoint_every": (500, count, "steps"),
+    "held_out": (None, str, "folder to measure on at every checkpoint"),
+}
+LENGTHS = ("steps", "epochs", "minutes")
+EPOCHS = 11.0  # the paper, section 4
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise TrainError(f"{message} (--help lists the options)")
+
+
+def parser() -> Parser:
+    p = Parser(prog="python -m train", description="Trains the colorization network on a folder of class sub-folders.")
+    p.add_argument("photos", nargs="?", help="folder with one sub-folder of pictures a class")
+    p.add_argument("--out", metavar="RUN", help="folder for the new run: checkpoint, weights, metrics, settings")
+    p.add_argument("--resume", metavar="RUN", help="go on where this run stopped, with the same bits")
+    p.add_argument("--force", action="store_true", help="start anew where --out holds a run already")
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=number(int, 0), help="length of the run, from its beginning")
+    length.add_argument("--epochs", type=number(float, 0), help=f"the same in passes over the pictures ({EPOCHS:g})")
+    length.add_argument("--minutes", type=number(float, 0), help="the same in minutes of training")
+    for name, (default, kind, text) in {**FOR_GOOD, **CHANGEABLE}.items():
+        how = {"choices": kind} if isinstance(kind, tuple) else {"type": kind}
+        shown = "" if default is None else f" ({default:.4g})" if isinstance(default, float) else f" ({default})"
+        p.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=text + shown, **how)
+    return p
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options as given: those of the two tables are absent where they were not. Raises TrainError."""
+    options = parser().parse_args(arguments)
+    if options.resume and (options.out or options.force):
+        raise TrainError("--resume RUN goes on in RUN: leave out --out and --force")
+    if not options.resume and not (options.photos and options.out):
+        raise TrainError("wanted PHOTOS and --out RUN, or --resume RUN (--help lists the options)")
+    return options
+
+
+def settle(options: argparse.Namespace, saved: dict[str, Any] | None) -> dict[str, Any]:
+    """All settings of the run: those given, else those of the run that is resumed, else the defaults.
+
+    Raises TrainError where a setting that belongs to the run for good would change.
+    """
+    given = vars(options)
+    settings = {name: default for name, (default, *_) in {**FOR_GOOD, **CHANGEABLE}.items()}
+    settings |= {"photos": None, **dict.fromkeys(LENGTHS)} | (saved or {})
+    for name in (*FOR_GOOD, *CHANGEABLE):
+        if name in given:
+            if saved and name in FOR_GOOD and given[name] != settings[name]:
+                option = f"--{name.replace('_', '-')}"
+                raise TrainError(f"{option} of {options.resume} is {settings[name]} for good, got {given[name]}; "
+                                 "leave it out, or start another run with --out")
+            settings[name] = given[name]
+    if any(given[length] is not None for length in LENGTHS):
+        settings |= {length: given[length] for length in LENGTHS}
+    elif not saved:
+        settings["epochs"] = EPOCHS
+    for folder in ("photos", "held_out"):
+        if given.get(folder):
+            settings[folder] = os.path.abspath(given[folder])
+    if settings["global_size"] is None:
+        settings["global_size"] = settings["crop"]
+    settings["backend"] = settings["backend"] or default_backend()
+    return settings
+
+
+def length(settings: dict[str, Any], pictures: int) -> tuple[float, str]:
+    """(end, the attribute of `checkpoint.Progress` that reaches it): a number of steps, or of seconds."""
+    if settings["minutes"] is not None:
+        return 60 * settings["minutes"], "seconds"
+    if settings["steps"] is not None:
+        return settings["steps"], "step"
+    return math.ceil(settings["epochs"] * pictures / settings["batch"]), "step"

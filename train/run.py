@@ -1,0 +1,79 @@
+"""A run: the network, its optimizer, the pictures and how far training has come."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernels import color
+from nn import Adadelta, Network
+from nn.backends import array_module_of
+from train import TrainError, checkpoint
+from train.checkpoint import Checkpoint, Progress
+from train.data import Batch, Pictures, scan
+from train.evaluate import evaluate
+from train.metrics import Bar, Metrics
+
+
+class Run:
+    """Everything that the loop of `__main__.py` moves; folder is where its files go.
+
+    settings: as `options.settle` gives them. held_out: pictures to measure on at every checkpoint, or None.
+    saved: the step of the checkpoint on the disk.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any], pictures: Pictures, held_out: Pictures | None) -> None:
+        self.folder, self.settings, self.pictures, self.held_out = folder, settings, pictures, held_out
+        architecture = ("width", "global_size", "fusion", "class_loss", "color_space", "backend", "dtype", "seed")
+        try:
+            self.xp = array_module_of(settings["backend"])
+            self.net = Network(classes=pictures.classes, xp=self.xp, **{name: settings[name] for name in architecture})
+        except (ValueError, TypeError, ImportError) as error:  # settings that do not fit each other or this machine
+            raise TrainError(" ".join(str(error).split())) from None
+        self.optimizer = Adadelta(self.net, settings["lr"], settings["rho"], settings["eps"])
+        self.progress, self.saved = Progress(), -1
+
+    def restore(self, old: Checkpoint) -> None:
+        old.restore(self.net, self.optimizer, self.folder / checkpoint.CHECKPOINT)
+        self.progress, self.saved = old.progress, old.progress.step
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step of training; the losses before it: total, chroma, classes. Raises TrainError for NaN or infinity."""
+        net, alpha, scale = self.net, self.settings["alpha"], self.settings["scale"]
+        pixels, flip, labels = (self.xp.asarray(x) for x in (batch.pixels, batch.flip, batch.labels))
+        luminance, chroma = color.encode(pixels, net.settings.color_space, flip=flip, backend=net.backend)
+        losses = net.loss_and_gradients(luminance, chroma, labels, alpha=alpha, scale=scale)
+        losses = {name: float(value) for name, value in losses.items()}
+        if not np.isfinite(losses["total"]):
+            raise TrainError(checkpoint.diverged("the loss", self.progress.step + 1, self.folder))
+        self.optimizer.step()
+        return losses
+
+    def save(self, metrics: Metrics, bar: Bar) -> None:
+        """Checkpoint and weights; then, where there are held-out pictures, a measurement on them."""
+        checkpoint.save(
+            self.folder, self.net, self.optimizer, self.progress, self.settings, self.pictures.fingerprint
+        )
+        self.saved = self.progress.step
+        if self.held_out:
+            score = evaluate(self.net, self.held_out)
+            metrics.write(step=self.progress.step, held_out=asdict(score))
+            bar.say(f"step {self.progress.step}, held out: {score}")
+
+
+def read_pictures(settings: dict[str, Any]) -> tuple[Pictures, Pictures | None]:
+    """(pictures to train on, held-out pictures or None), with a report on stdout. Raises TrainError."""
+    photos, held_out = settings["photos"], settings["held_out"]
+    if held_out and Path(held_out).resolve().is_relative_to(Path(photos).resolve()):
+        raise TrainError(f"--held-out {held_out} lies in {photos}: it would be trained on; move it out")
+    how = {name: settings[name] for name in ("near_grey", "memory", "workers")}
+    measured = scan(held_out, settings["crop"], **how) if held_out else None  # first: it is the shorter
+    pictures = scan(photos, round(settings["crop"] * 256 / 224), **how)
+    for found in (pictures, measured):
+        if found:
+            print(*found.report(), sep="\n", flush=True)
+    if len(pictures.classes) < 2 and settings["alpha"] and settings["global_size"]:
+        raise TrainError(f"{photos}: all pictures are of one class ({pictures.classes[0]}), nothing to tell apart: "
+                         "sort them into sub-folders, one a class, or train on color alone with --alpha 0")
+    return pictures, measured

@@ -1,0 +1,35 @@
+"""The README's Python examples run, and the gradient checker says what the README says it does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kernels.gradcheck import GradientError
+
+TEXT = (Path(__file__).parent.parent / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+LIBRARY, CHECKER, *_ = PYTHON
+
+
+def test_the_library_example_runs():
+    names: dict = {}
+    exec(LIBRARY, names)
+    assert names["y"].shape == (1, 4, 4, 4) and names["losses"]["total"] > 0
+
+
+def test_the_checker_example_finds_the_planted_error():
+    with pytest.raises(GradientError) as caught:
+        exec(CHECKER, {})
+    shown = re.search(r"```\nGradientError: (.*?)```", TEXT, re.DOTALL).group(1)
+    assert " ".join(shown.split()) == str(caught.value)
+
+
+def test_the_checker_passes_the_example_without_the_error():
+    exec(CHECKER.replace("dw[3, 1] *= 2", "pass"), {})
+
+
+def test_every_path_in_the_readme_exists():
+    root = Path(__file__).parent.parent
+    for path in re.findall(r"\]\(([\w/.]+)\)", TEXT):
+        assert (root / path).exists(), path

@@ -45,7 +45,7 @@ def start(options: argparse.Namespace) -> int:
     old = checkpoint.load(folder) if options.resume else None
     if not (options.resume or options.force):
         checkpoint.refuse_run(folder)
-    settings = settle(options, old and old.settings)
+    settings = settle(options, old.settings if old else None)
     pictures, held_out = read_pictures(settings)
     if old and (old.classes, old.fingerprint) != (pictures.classes, pictures.fingerprint):
         raise TrainError(f"{pictures.root}: not the pictures of {folder} (files came, went or changed): bring them "
@@ -53,6 +53,7 @@ def start(options: argparse.Namespace) -> int:
     run = Run(folder, settings, pictures, held_out)
     if old:
         run.restore(old)
+        checkpoint.put(folder / "settings.json", settings)
     else:
         checkpoint.begin(folder, settings, pictures.summary())
     del old  # its arrays
@@ -63,6 +64,9 @@ def train(run: Run) -> int:
     """The loop. Leaves a checkpoint every so many steps, at the end and when interrupted."""
     settings, progress = run.settings, run.progress
     end, unit = length(settings, len(run.pictures))
+    if run.saved == progress.step and getattr(progress, unit) >= end:
+        print(f"{run.folder} has come to its end already: --steps, --epochs or --minutes make it longer")
+        return 0
     size, crop, seed = settings["batch"], settings["crop"], settings["seed"]
     stream = batches(run.pictures, size, crop, seed, progress.position, settings["workers"])
     metrics, bar = Metrics(run.folder, progress.step), Bar(end, getattr(progress, unit), unit)
@@ -81,7 +85,7 @@ def train(run: Run) -> int:
                 run.save(metrics, bar)
                 begun = time.perf_counter()
         if run.saved != progress.step:
-            run.save(metrics, bar)
+            run.save(metrics, bar, measure=not interruption.signal)
     print(f"{run.folder}: {progress.step} steps, {progress.position / len(run.pictures):.1f} epochs, "
           f"{progress.seconds / 60:.1f} minutes; weights in {run.folder / checkpoint.WEIGHTS}")
     if interruption.signal:

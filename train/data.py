@@ -8,7 +8,7 @@ number of workers changes nothing. Every epoch holds every picture once; a batch
 import hashlib
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -58,8 +58,8 @@ class Pictures:
         return len(self.names)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        if self.kept[i] is not None:
-            return self.kept[i]
+        if (kept := self.kept[i]) is not None:
+            return kept
         try:
             return read(self.root / self.names[i], self.short_side)
         except PictureError as error:
@@ -161,7 +161,7 @@ def decode_all(root: Path, names: list[str], short_side: int, workers: int) -> I
 
 def batches(
     pictures: Pictures, batch: int, crop: int, seed: int, start: int = 0, workers: int = 2
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The batches from position `start` on, without end, made by threads ahead of their use.
 
     The position counts pictures since the beginning of training: batch k begins at k * batch.
@@ -206,7 +206,7 @@ def random_bits(seed: int, *counters: int | np.ndarray) -> np.ndarray:
     return x
 
 
-def ahead(function: Callable, items: Iterable, workers: int, depth: int) -> Iterator:
+def ahead(function: Callable, items: Iterable, workers: int, depth: int) -> Generator:
     """function(item) for each of the items, in order, computed by threads at most `depth` items ahead."""
     pool = ThreadPoolExecutor(workers)
     pending: deque[Future] = deque()

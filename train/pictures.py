@@ -28,11 +28,11 @@ def read(path: str | os.PathLike, short_side: int) -> np.ndarray:
     Raises PictureError for whatever cannot be used, decompression bombs (Pillow's limit) and empty files among it.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            check_shape(*image.size)
-            image.draft("RGB", (2 * short_side, 2 * short_side))  # JPEG: decoded at 1/2, 1/4, 1/8 where that suffices
-            profile = image.info.get("icc_profile")
-            image = plain(ImageOps.exif_transpose(image))
+        with Image.open(path, formats=FORMATS) as file:
+            check_shape(*file.size)
+            file.draft("RGB", (2 * short_side, 2 * short_side))  # JPEG: decoded at 1/2, 1/4, 1/8 where that suffices
+            profile = file.info.get("icc_profile")
+            image = plain(ImageOps.exif_transpose(file))
             image = image.resize(target_size(*image.size, short_side), Image.Resampling.LANCZOS, reducing_gap=3)
             return np.array(to_srgb(image, profile))
     except PictureError:
@@ -69,7 +69,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
+            return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB") or image
         except (ImageCms.PyCMSError, OSError):  # damaged, or of another color model: as if there were none
             pass
     return image.convert("RGB")

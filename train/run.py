@@ -50,13 +50,13 @@ class Run:
         self.optimizer.step()
         return losses
 
-    def save(self, metrics: Metrics, bar: Bar) -> None:
-        """Checkpoint and weights; then, where there are held-out pictures, a measurement on them."""
+    def save(self, metrics: Metrics, bar: Bar, measure: bool = True) -> None:
+        """Checkpoint and weights; then, where there are held-out pictures, a measurement on them (with `measure`)."""
         checkpoint.save(
             self.folder, self.net, self.optimizer, self.progress, self.settings, self.pictures.fingerprint
         )
         self.saved = self.progress.step
-        if self.held_out:
+        if self.held_out and measure:
             score = evaluate(self.net, self.held_out)
             metrics.write(step=self.progress.step, held_out=asdict(score))
             bar.say(f"step {self.progress.step}, held out: {score}")

@@ -11,7 +11,7 @@ The same as torch.optim.Adadelta. eg and ed start at 0. Source: the paper, secti
 Errors: ValueError for shapes that differ or constants out of range, TypeError for a wrong dtype or array type.
 """
 
-from kernels.arrays import Array, bind, check_dtypes
+from kernels.arrays import Array, bind, check_dtypes, is_float
 from kernels.dispatch import implementation
 
 OP = "adadelta"
@@ -27,4 +27,8 @@ def step(
     buffers = {"p": p, "g": g, "eg": eg, "ed": ed}
     bind(OP, **{name: (x, "K") for name, x in buffers.items()}, **({} if low is None else {"low": (low, "K")}))
     check_dtypes(OP, buffers)
+    if p.dtype.itemsize < 4:
+        raise TypeError(f"{OP}: p must be float32 or float64, got {p.dtype}")
+    if low is not None and not (is_float(low.dtype) and low.dtype.itemsize == 2):
+        raise TypeError(f"{OP}: low must be of a 16-bit float dtype, got {low.dtype}")
     implementation(OP, backend).step(p, g, eg, ed, lr, rho, eps, low=low)

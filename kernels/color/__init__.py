@@ -60,10 +60,14 @@ def encode(
             raise ValueError(f"{OP}: a crop of {h} x {w} does not fit into rgb of {sizes['H']} x {sizes['W']}")
         if corner is not None:
             bind(OP, rgb=(rgb, "N H W 3"), **{name: (corner, "N")})
+            if corner.dtype.kind not in "iu":
+                raise TypeError(f"{OP}: {name} must be integers, got {corner.dtype}")
             if isinstance(corner, np.ndarray) and n and not (0 <= corner.min() and corner.max() <= limit):
                 raise ValueError(f"{OP}: {name} must lie in 0..{limit}, got {corner.min()}..{corner.max()}")
     if flip is not None:
         bind(OP, rgb=(rgb, "N H W 3"), flip=(flip, "N"))
+        if flip.dtype.kind != "b":
+            raise TypeError(f"{OP}: flip must be bool, got {flip.dtype}")
     luminance, chroma = out or (None, None)
     check_out(OP, luminance=(luminance, (n, h, w, 1)), chroma=(chroma, (n, h // 2, w // 2, CHANNELS[space])))
     return implementation(OP, backend).encode(rgb, space, top, left, flip, (h, w), dtype=dtype, out=out)
@@ -73,6 +77,9 @@ def decode(luminance: Array, chroma: Array, space: str = "lab", *, backend: str 
     """sRGB `[N, H, W, 3]`, float and not clipped, from luminance `[N, H, W, 1]` and chroma `[N, H, W, C]`."""
     check_space(space)
     bind(OP, luminance=(luminance, "N H W 1"), chroma=(chroma, f"N H W {CHANNELS[space]}"))
+    for name, x in (("luminance", luminance), ("chroma", chroma)):
+        if not is_float(x.dtype):
+            raise TypeError(f"{OP}: {name} must be of a float dtype, got {x.dtype}")
     return implementation(OP, backend).decode(luminance, chroma, space)
 
 

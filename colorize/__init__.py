@@ -1,0 +1,5 @@
+"""Colors for black-and-white photographs, their luminance kept: the program and its three-line Python interface."""
+
+from colorize.colorizer import Colorizer
+
+__all__ = ["Colorizer"]

@@ -1,0 +1,168 @@
+"""`python -m colorize PHOTO... --out PATH`: photographs in, the same photographs in color out.
+
+Nothing is overwritten without --force, and each file is written whole or not at all. A file of which nothing can be
+made is named, the others are colored, and the exit code is 1; 2 for a wrong command line, 130 for an interruption.
+"""
+
+import argparse
+import errno
+import math
+import os
+import sys
+import warnings
+from pathlib import Path
+
+from tqdm import tqdm
+
+from colorize import images
+from colorize.colorizer import RENDER_SIZE, Colored, Colorizer
+from colorize.paths import Job, plan
+from colorize.picture import ImageError, Picture
+from nn import WeightsError
+
+WEIGHTS = Path(__file__).parent / "weights.safetensors"
+NO_WEIGHTS = (
+    "no weights: name a file with --weights. To make one: `make demo`, or "
+    "`python -m train PHOTOS --out RUN`, then --weights RUN/weights.safetensors"
+)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    options = parse(arguments)
+    warnings.simplefilter("ignore")  # Pillow's, about odd files: what matters of them is a note of ours
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        return fail("interrupted; what was written is whole", 130)
+    except (ImageError, WeightsError) as error:
+        return fail(str(error))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing it would complain again
+            return 1
+        return fail(f"{error.filename or options.out}: {error.strerror or error}")
+
+
+def fail(line: str, code: int = 1) -> int:
+    print(f"colorize: {line}", file=sys.stderr)
+    return code
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m colorize", description="Colors photographs and keeps their luminance.")
+    add = parser.add_argument
+    add("photos", nargs="+", metavar="PHOTO", help="files, folders (with all that is in them) or patterns")
+    add("--out", required=True, metavar="PATH", help="the file to write, or a folder")
+    add("--weights", metavar="FILE", help="a trained network; default: the one beside the program, if there is one")
+    add("--style", metavar="PHOTO", help="take the global features from this photograph")
+    add("--saturation", type=factor, default=1.0, metavar="FACTOR", help="multiply the chroma (default 1)")
+    add("--top", type=count, default=0, metavar="K", help="print the K most probable scenes")
+    add("--render-size", type=size, default=RENDER_SIZE, metavar="PIXELS",
+        help=f"longest side of what the network sees, or `full` (default {RENDER_SIZE})")  # fmt: skip
+    add("--suffix", type=suffix, metavar=".png", help="ending of the files in the folder (default: the input's where "
+        "its format keeps the luminance, else .png)")  # fmt: skip
+    add("--backend", choices=("reference", "cpu", "gpu"), help="default: the fastest that this machine has")
+    add("--force", action="store_true", help="overwrite what exists")
+    return parser.parse_args(arguments)
+
+
+def factor(text: str) -> float:
+    value = float(text)
+    if not (0 <= value < math.inf):
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+    return value
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def size(text: str) -> int | None:
+    return None if text == "full" else count(text)
+
+
+def suffix(text: str) -> str:
+    if text.lower() not in images.WRITE:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(images.WRITE)}, got {text}")
+    return text
+
+
+def run(options: argparse.Namespace) -> int:
+    """Colors what the options name; the exit code says whether all went well."""
+    jobs, problems = plan(options.photos, options.out, options.suffix)
+    for line in problems:
+        fail(line)
+    todo = [job for job in jobs if options.force or not job.target.exists()]
+    for job in jobs:
+        if job not in todo:
+            print(f"{job.source}: skipped, {job.target} exists (--force overwrites it)")
+    colorizer = load(options) if todo else None
+    style = images.read(options.style) if todo and options.style else None
+    failed = len(problems)
+    with tqdm(todo, unit="photo", disable=None if len(todo) > 1 else True) as bar:
+        for job in bar:
+            try:
+                colored, picture, notes = color(job, colorizer, style, options.saturation)
+            except ImageError as error:
+                failed += 1
+                tqdm.write(f"colorize: {error}", file=sys.stderr)
+                continue
+            for line in report(job, colored, picture, notes, colorizer, options.top):
+                tqdm.write(line, file=sys.stdout)
+    if len(jobs) + len(problems) > 1:
+        skipped = len(jobs) - len(todo)
+        print(f"{len(todo) - failed + len(problems)} colored, {skipped} skipped, {failed} failed")
+    return 1 if failed else 0
+
+
+def load(options: argparse.Namespace) -> Colorizer:
+    """The network of --weights. Raises WeightsError or ImageError, one line each, for all that can be wrong with it."""
+    if options.weights is None and not WEIGHTS.is_file():
+        raise WeightsError(NO_WEIGHTS)
+    try:
+        colorizer = Colorizer(options.weights or WEIGHTS, options.backend, options.render_size)
+    except (ImportError, RuntimeError) as error:
+        raise ImageError(f"--backend {options.backend}: cannot run here ({images.one_line(error)})") from None
+    for option in ("style", "top"):
+        if getattr(options, option) and not colorizer.settings.global_size:
+            raise ImageError(f"--{option}: these weights have no global branch, which it needs")
+    return colorizer
+
+
+def color(job: Job, colorizer: Colorizer, style: Picture | None, saturation: float) -> tuple[Colored, Picture, list]:
+    """One photograph, from file to file. Raises ImageError about this one, OSError where no other can be written."""
+    picture = images.read(job.source)
+    try:
+        colored = colorizer.colorize(picture, *images.depth(job.target, picture), style, saturation)
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        return colored, picture, picture.notes + images.write(job.target, colored.pixels, picture)
+    except MemoryError:
+        height, width = picture.luminance.shape
+        raise ImageError(f"{job.source}: not enough memory for {width} x {height} pixels; close other programs, "
+                         "or make it smaller") from None  # fmt: skip
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise OSError(error.errno, "the disk is full; free some space and call again", job.target) from None
+        raise ImageError(f"{job.target}: cannot be written ({error.strerror or error})") from None
+
+
+def report(job: Job, colored: Colored, picture: Picture, notes: list, colorizer: Colorizer, top: int) -> list[str]:
+    """What the user is told about one photograph."""
+    height, width = picture.luminance.shape
+    share = colored.forced / (height * width)
+    forced = f", the gamut forced {colored.forced:,} pixels ({share:.1%}) towards grey"
+    lines = [f"{job.source} -> {job.target}: {width} x {height}" + (forced if colored.forced else "")]
+    lines += [f"  note: {note}" for note in notes]
+    if top:
+        scenes = colorizer.scenes(colored.probabilities, top)
+        lines.append("  seen: " + ", ".join(f"{name} {probability:.1%}" for name, probability in scenes))
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Picture files in and out: every kind of pixel to luminance, and the colored pixels back into a file.
+
+Reading applies orientation and color profile. Writing keeps EXIF, XMP, texts and resolution, adds that the colors are
+estimated, embeds the profile of sRGB where the input had one, and is whole or not at all.
+
+    PNG      8 or 16 bits, alpha, everything kept       TIFF  8, 16 bits or float, alpha, everything kept
+    WebP     8 bits, alpha, lossless, no texts          BMP   8 bits, holds no metadata
+    JPEG     8 bits, no alpha, quality 95 without chroma subsampling; the change of luminance is measured and told
+"""
+
+import os
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from colorize import deep, metadata, tags
+from colorize.luminance import deviation, srgb_profile
+from colorize.picture import ImageError, Picture, Planes, make, planes_of
+from nn.parameters import write_whole
+
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF")  # no others, whatever a file is called
+READ = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif"))
+WRITE = {
+    ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG",
+}  # fmt: skip
+LOSSY = ("JPEG",)
+JPEG_SEGMENT = 65_500  # bytes of EXIF or XMP that a JPEG can hold
+MAKER_NOTE = 0x927C
+
+
+def read(path: str | os.PathLike) -> Picture:
+    """The picture of a file. Raises ImageError with one line for whatever cannot be read."""
+    path = Path(path)
+    try:
+        return decode(path)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: {too_large(error)}") from None
+    except Image.UnidentifiedImageError:
+        kinds = "JPEG, PNG, TIFF, WebP, BMP or GIF"
+        reason = f"not a picture that can be read ({kinds})" if path.stat().st_size else "empty file (0 bytes)"
+        raise ImageError(f"{path}: {reason}") from None
+    except OSError as error:
+        reason = error.strerror if error.errno else f"damaged or cut off ({one_line(error)})"
+        raise ImageError(f"{path}: {reason}") from None
+    except MemoryError:
+        raise ImageError(f"{path}: not enough memory to open it") from None
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+    except Exception as error:  # decoders meet hostile bytes; whatever they raise is about this file
+        raise ImageError(f"{path}: cannot be read as a picture ({one_line(error)})") from None
+
+
+def decode(path: Path) -> Picture:
+    with open(path, "rb") as file:
+        head = file.read(32)
+        file.seek(0)
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except Image.UnidentifiedImageError:
+            if not deep.is_tiff(head):
+                raise
+            image = None  # a kind of TIFF that Pillow does not know, such as floats in color
+        tiff = path if deep.is_tiff(head) else None
+        if tiff and (image is None or max(image.tag_v2.get(258, (1,))) > 8):
+            planes = deep.read_tiff(path)
+            said, orientation, notes = metadata.collect(image, tiff)
+        else:
+            image.load()
+            said, orientation, notes = metadata.collect(image, tiff)
+            if deep.is_deep_png(head):
+                file.seek(0)
+                planes = deep.read_png(file.read())
+            else:
+                planes = planes_of(image)
+                orientation = 1 if tiff else orientation  # Pillow turns TIFF while loading, and only TIFF
+        if image is not None and image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: previews
+            notes.append(f"only the first of its {image.n_frames} frames is used")
+    colors = metadata.upright(planes.colors, orientation)
+    alpha = None if planes.alpha is None else metadata.upright(planes.alpha, orientation)
+    return make(Planes(colors, alpha, planes.white), said, notes)
+
+
+def depth(path: str | os.PathLike, picture: Picture) -> tuple[np.dtype, float]:
+    """(dtype, code of white) of the pixels that a file of that name shall hold: the picture's where it can."""
+    kind = WRITE[Path(path).suffix.lower()]
+    if kind == "TIFF" or (kind == "PNG" and picture.dtype != np.float32):
+        return picture.dtype, picture.white
+    deeper = kind == "PNG"
+    return (np.dtype(np.uint16), 65535.0) if deeper else (np.dtype(np.uint8), 255.0)
+
+
+def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture) -> list[str]:
+    """Writes the colored pixels `[H, W, 3]`, of the dtype that `depth` says, and returns notes for the user.
+
+    Raises ImageError where the format cannot hold the picture, OSError where the disk does not take it.
+    """
+    path = Path(path)
+    kind = WRITE[path.suffix.lower()]
+    dtype, white = depth(path, picture)
+    notes = []
+    if picture.dtype.itemsize > dtype.itemsize:
+        notes.append(f"{kind} holds {8 * dtype.itemsize} bits a channel, fewer than the input had")
+    full = pixels
+    if picture.alpha is not None and not (kind == "JPEG" and picture.alpha.min() == 1):
+        if kind == "JPEG":
+            raise ImageError(f"{path}: JPEG holds no transparency; name a .png, .tif or .webp file")
+        alpha = picture.alpha * np.float32(white)
+        alpha = alpha if dtype.kind == "f" else np.rint(alpha)
+        full = np.concatenate([pixels, alpha.astype(dtype)[..., None]], -1)
+    try:
+        data = encode(kind, full, picture, notes)
+    except (OSError, ValueError, struct.error, OverflowError) as error:
+        raise ImageError(f"{path}: {kind} cannot hold this picture ({one_line(error)})") from None
+    if kind in LOSSY:
+        change = deviation(np.asarray(Image.open(BytesIO(data)).convert("RGB")), 255, picture.luminance)
+        notes.append(f"{kind} is lossy: luminance changed by up to {change:.1f} of 255; PNG, TIFF and WebP keep it")
+    write_whole(path, data)
+    return notes
+
+
+def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str]) -> bytes:
+    """The bytes of a file with these pixels and the picture's metadata."""
+    said = picture.metadata
+    height, width = pixels.shape[:2]
+    profile = srgb_profile() if said.profile else None
+    if kind == "TIFF":
+        return deep.tiff_bytes(pixels, said.tiff_directory(width, height), said.order, profile)
+    options: dict = {"dpi": said.dpi} if said.dpi else {}
+    if kind == "BMP":
+        notes.append("BMP holds no metadata: nothing in it says that the colors are estimated")
+        return save(kind, pixels, options)
+    exif, xmp = tags.exif_block(said.described(width, height), said.order), said.described_xmp()
+    options |= {"exif": exif, "xmp": xmp} | ({"icc_profile": profile} if profile else {})
+    if kind == "PNG":
+        options["pnginfo"] = png_texts(said.text, options.pop("xmp"))
+        if pixels.dtype == np.uint16:
+            return deep.png_bytes(pixels, save(kind, np.zeros((1, 1, 3), np.uint8), options))
+    elif kind == "WEBP":
+        options |= {"lossless": True, "exact": True}
+    else:
+        options |= {"quality": 95, "subsampling": 0}
+        if said.text.get("Comment"):
+            options["comment"] = said.text["Comment"]
+        fit_jpeg(options, said, width, height, notes)
+    return save(kind, pixels, options)
+
+
+def save(kind: str, pixels: np.ndarray, options: dict) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+def png_texts(texts: dict[str, str], xmp: bytes) -> PngInfo:
+    info = PngInfo()
+    for key, value in ({"Warning": metadata.STATEMENT} | texts).items():
+        info.add_text(key, value)
+    info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+    return info
+
+
+def fit_jpeg(options: dict, said: metadata.Metadata, width: int, height: int, notes: list[str]) -> None:
+    """Leaves out what a JPEG segment is too short for: the camera's own notes, then all EXIF; XMP."""
+    exif = said.described(width, height)
+    if len(options["exif"]) > JPEG_SEGMENT and isinstance(exif.get(tags.EXIF), dict):
+        inner = {tag: entry for tag, entry in exif[tags.EXIF].items() if tag != MAKER_NOTE}
+        options["exif"] = tags.exif_block(exif | {tags.EXIF: inner}, said.order)
+        notes.append("the camera's own notes in its EXIF data are too long for JPEG and were left out")
+    for name in ("exif", "xmp"):
+        if len(options[name]) > JPEG_SEGMENT:
+            del options[name]
+            notes.append(f"its {name.upper()} data is too long for JPEG and was left out")
+
+
+def too_large(error: Image.DecompressionBombError) -> str:
+    """What to say of a picture over Pillow's limit, which protects from files made to fill the memory."""
+    numbers = [int(word.strip("()")) for word in str(error).split() if word.strip("()").isdigit()]
+    size, limit = (f"{number / 1e6:,.0f} megapixels" for number in (*numbers, 0, 0)[:2])
+    return f"{size}, over the limit of {limit}; make it smaller or cut it into parts first"
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

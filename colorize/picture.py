@@ -1,0 +1,115 @@
+"""A decoded picture, from PIL images and NumPy arrays: its luminance, its transparency, and what was said about it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from colorize.luminance import grey_codes, usable
+from colorize.metadata import Metadata
+
+GREY_MODES = ("1", "L", "LA", "La")
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read or written; the message is one line for the user."""
+
+
+@dataclass
+class Planes:
+    """Pixels as a file holds them: colors `[H, W, C]` (1 grey, 3 RGB, 4 CMYK), alpha `[H, W]` or None, codes 0..white
+    (and 0..white also where a float file counts to 255 or 65535)."""
+
+    colors: np.ndarray
+    alpha: np.ndarray | None
+    white: float
+
+
+@dataclass
+class Picture:
+    """What of a picture survives coloring.
+
+    luminance: grey codes `[H, W]`, float32 in [0, 1]. alpha: `[H, W]` in [0, 1], float32, or None. dtype, white: of the
+    codes to be saved: uint8 and 255, uint16 and 65535, float32 and its scale. notes: for the user, about this file.
+    """
+
+    luminance: np.ndarray
+    alpha: np.ndarray | None
+    dtype: np.dtype
+    white: float
+    metadata: Metadata = field(default_factory=Metadata)
+    notes: list[str] = field(default_factory=list)
+
+
+def make(planes: Planes, metadata: Metadata | None = None, notes: list[str] | None = None) -> Picture:
+    """The picture of these planes, its profile applied."""
+    metadata, notes = metadata or Metadata(), notes or []
+    colors, profile = planes.colors, metadata.profile
+    if profile and not usable(profile, colors.shape[2]):
+        notes.append("its color profile does not fit or is damaged, and was ignored")
+        profile = metadata.profile = None
+    luminance = grey_codes(colors, planes.white, profile)
+    alpha = None if planes.alpha is None else (planes.alpha / np.float32(planes.white)).astype(np.float32)
+    if np.issubdtype(colors.dtype, np.floating):
+        dtype, white = np.dtype(np.float32), float(planes.white)
+    else:
+        dtype = np.dtype(np.uint8 if planes.white <= 255 else np.uint16)
+        white = float(np.iinfo(dtype).max)
+    return Picture(luminance, alpha, dtype, white, metadata, notes)
+
+
+def from_array(array: np.ndarray) -> Picture:
+    """Of `[H, W]` or `[H, W, C]`, C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+
+    uint8, uint16, or a float dtype in [0, 1]. Raises TypeError for another dtype, ValueError for other shapes and
+    values.
+    """
+    if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"colorize: an array must be uint8, uint16 or float, got {array.dtype}")
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or not 1 <= channels <= 4 or not array.size:
+        raise ValueError(f"colorize: an array must be [H, W] or [H, W, 1 to 4], got {list(array.shape)}")
+    if array.dtype in (np.uint8, np.uint16):
+        white = np.iinfo(array.dtype).max
+    elif not (array.min() >= 0 and array.max() <= 1):  # NaN fails, too
+        raise ValueError(f"colorize: a float array must lie in [0, 1], got {array.min():g} to {array.max():g}")
+    else:
+        white = 1
+    array = array.reshape(*array.shape[:2], channels)
+    colors = array[..., : 1 if channels < 3 else 3]
+    return make(Planes(colors, array[..., -1] if channels in (2, 4) else None, white))
+
+
+def from_pil(image: Image.Image) -> Picture:
+    """Of a PIL image of any mode, as it stands: its color profile is applied, its EXIF orientation is not."""
+    return make(planes_of(image), Metadata(profile=image.info.get("icc_profile")))
+
+
+def planes_of(image: Image.Image) -> Planes:
+    """The planes of a PIL image. Raises ImageError for modes without a meaning here."""
+    mode = image.mode
+    if mode == "F" or mode.startswith("I"):
+        pixels = np.asarray(image)[..., None]
+        return Planes(pixels, None, 65535) if pixels.dtype.itemsize == 2 else scaled(pixels)
+    grey = mode in GREY_MODES
+    try:
+        if image.has_transparency_data:
+            rgba = np.asarray(image.convert("RGBA"))
+            return Planes(rgba[..., :1] if grey else rgba[..., :3], rgba[..., 3], 255)
+        if mode == "CMYK":
+            return Planes(np.asarray(image), None, 255)
+        pixels = np.asarray(image.convert("L" if grey else "RGB"))
+    except ValueError:
+        raise ImageError(f"color mode {mode} is not supported; save it as grey or RGB first") from None
+    return Planes(pixels.reshape(*pixels.shape[:2], -1), None, 255)
+
+
+def scaled(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Planes:
+    """Planes of floats or wide integers, whose white no file states: the least of 1, 255 and 65535 that holds them."""
+    low, high = float(pixels.min()), float(pixels.max())
+    whites = (1, 255, 65535) if np.issubdtype(pixels.dtype, np.floating) else (65535,)
+    white = next((white for white in whites if high <= white), None)
+    if white is None or not low >= 0:
+        wanted = " or ".join(f"0 to {white}" for white in whites)
+        raise ImageError(f"values from {low:g} to {high:g}; wanted {wanted}")
+    return Planes(pixels if len(whites) > 1 else pixels.astype(np.uint16), alpha, white)

@@ -10,7 +10,7 @@ from kernels import conv3x3
 from kernels.compare import assert_close, tolerance
 from tests.interpreter import place, same_bits, watched
 
-TILE = {"BLOCK_P": 16, "BLOCK_O": 16, "BLOCK_C": 16}
+TILE = {"BLOCK_P": 32, "BLOCK_O": 16, "BLOCK_C": 16}
 DTYPES = (np.float32, np.float16, bfloat16)
 
 
@@ -44,6 +44,38 @@ def test_boxes_are_used_and_may_hang_over(stride):
     arrays, exact = draw(1, 3, 6, 10, 32, 24, bfloat16)
     y = same_bits(lambda: (conv3x3.forward(*arrays, stride, backend="gpu"),), **TILE)[0]
     assert_close("y", y, conv3x3.forward(*exact, stride), allowed(bfloat16, 9 * 32))
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    n=st.integers(1, 3), h=st.integers(1, 6), w=st.integers(1, 6), cin=st.sampled_from([5, 16, 32]),
+    cout=st.sampled_from([5, 16, 24]), stride=st.sampled_from([1, 2]), dtype=st.sampled_from(DTYPES),
+    activation=st.sampled_from(["none", "relu", "sigmoid"]), capability=st.sampled_from([80, 90]),
+)  # fmt: skip
+def test_backward(n, h, w, cin, cout, stride, dtype, activation, capability):
+    check_backward(n, h, w, cin, cout, stride, dtype, activation, lambda run: run_watched(run, capability))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_backward_in_every_order_of_programs(stride):
+    check_backward(3, 4, 6, 16, 24, stride, bfloat16, "relu", lambda run: same_bits(run, **TILE))
+
+
+def check_backward(n, h, w, cin, cout, stride, dtype, activation, runner):
+    (x, weights, b), exact = draw(3, n, h, w, cin, cout, dtype)
+    y = place(conv3x3.forward(*exact, stride, activation), dtype)
+    dy = place(np.random.default_rng(4).standard_normal(y.shape), dtype)
+    got = runner(lambda: conv3x3.backward(dy, x, weights, y, stride, activation, backend="gpu"))
+    want = conv3x3.backward(*(a.astype(np.float64) for a in (dy, x, weights, y)), stride, activation)
+    name, rounded = np.dtype(dtype).name, int(activation == "sigmoid")  # dz is rounded once more, exact for relu
+    for what, result, expected in zip(("dx", "dw", "db"), got, want):
+        length, storage = (9 * cout, dtype) if what == "dx" else (y.size // cout, np.float32)
+        assert_close(what, result, expected, tolerance(name, length, storage=storage, factors=rounded), 1.0)
+
+
+def run_watched(run, capability):
+    with watched(capability, **TILE):
+        return run()
 
 
 def test_float32_products_are_chosen(monkeypatch):

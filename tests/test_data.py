@@ -232,6 +232,8 @@ def test_clear_errors_where_nothing_is_left(tmp_path):
 
 
 def test_a_picture_that_vanishes_during_training(tmp_path):
+    with pytest.raises(PictureError, match="no such file"):
+        read("nowhere.png", 24)
     pictures = scan(draw_folder(tmp_path, each=1), 24, memory=0)
     (tmp_path / "blue/0.png").unlink()
     with pytest.raises(TrainError, match="blue/0.png: cannot be read any more .no such file"):
@@ -244,8 +246,3 @@ def test_fingerprint_follows_names_and_sizes(tmp_path):
     assert scan(folder, 24, memory=0, workers=1).fingerprint == first
     (folder / "blue/0.png").rename(folder / "blue/5.png")
     assert scan(folder, 24).fingerprint != first
-
-
-def test_missing_file():
-    with pytest.raises(PictureError, match="no such file"):
-        read("nowhere.png", 24)

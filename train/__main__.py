@@ -11,6 +11,8 @@ import warnings
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from train import TrainError, checkpoint
 from train.data import batches
 from train.interruption import Interruption
@@ -70,7 +72,7 @@ def train(run: Run) -> int:
     size, crop, seed = settings["batch"], settings["crop"], settings["seed"]
     stream = batches(run.pictures, size, crop, seed, progress.position, settings["workers"])
     metrics, bar = Metrics(run.folder, progress.step), Bar(end, getattr(progress, unit), unit)
-    with Interruption() as interruption, closing(stream), metrics, bar:
+    with Interruption() as interruption, closing(stream), metrics, bar, np.errstate(all="ignore"):
         begun = time.perf_counter()
         while getattr(progress, unit) < end and not interruption.signal:
             batch = next(stream)

@@ -68,9 +68,10 @@ def save(
     run: Path, net: Network, optimizer: Adadelta, progress: Progress, settings: dict[str, Any], fingerprint: str
 ) -> None:
     """Writes checkpoint and weights. Raises TrainError where the disk is full or the numbers are not finite."""
-    if not bool(net.xp.isfinite(net.parameters.flat).all()):
-        raise TrainError(diverged("the parameters", progress.step, run))
     arrays = {name: x if isinstance(x, np.ndarray) else x.get() for name, x in state(net, optimizer).items()}
+    for name, x in arrays.items():
+        if not np.isfinite(x).all():  # averages that overflowed would stop the parameters without a sign
+            raise TrainError(diverged(name, progress.step, run))
     texts = {"progress": asdict(progress), "settings": settings, "classes": net.settings.classes}
     metadata = {"format": FORMAT, "fingerprint": fingerprint, **{k: json.dumps(v) for k, v in texts.items()}}
     put(run / CHECKPOINT, to_safetensors(arrays, metadata))

@@ -42,7 +42,8 @@ class Run:
         """One step of training; the losses before it: total, chroma, classes. Raises TrainError for NaN or infinity."""
         net, alpha, scale = self.net, self.settings["alpha"], self.settings["scale"]
         pixels, flip, labels = (self.xp.asarray(x) for x in (batch.pixels, batch.flip, batch.labels))
-        luminance, chroma = color.encode(pixels, net.settings.color_space, flip=flip, backend=net.backend)
+        space, dtype = net.settings.color_space, net.parameters.flat.dtype
+        luminance, chroma = color.encode(pixels, space, flip=flip, dtype=dtype, backend=net.backend)
         losses = net.loss_and_gradients(luminance, chroma, labels, alpha=alpha, scale=scale)
         losses = {name: float(value) for name, value in losses.items()}
         if not np.isfinite(losses["total"]):

@@ -97,14 +97,25 @@ def run(options: argparse.Namespace) -> int:
     jobs, problems = plan(options.photos, options.out, options.suffix)
     for line in problems:
         fail(line)
-    todo = [job for job in jobs if options.force or not job.target.exists()]
+    todo = []
     for job in jobs:
-        if job not in todo:
+        if job.target.exists() and not options.force:
             print(f"{job.source}: skipped, {job.target} exists (--force overwrites it)")
-    colorizer = load(options) if todo else None
-    style = images.read(options.style) if todo and options.style else None
-    failed = len(problems)
-    with tqdm(todo, unit="photo", disable=None if len(todo) > 1 else True) as bar:
+        else:
+            todo.append(job)
+    failed = color_all(todo, options) if todo else 0
+    if len(jobs) + len(problems) > 1:
+        failed_in_all = failed + len(problems)
+        print(f"{len(todo) - failed} colored, {len(jobs) - len(todo)} skipped, {failed_in_all} failed")
+    return 1 if failed or problems else 0
+
+
+def color_all(jobs: list[Job], options: argparse.Namespace) -> int:
+    """Colors one after the other and returns how many failed."""
+    colorizer = load(options)
+    style = images.read(options.style) if options.style else None
+    failed = 0
+    with tqdm(jobs, unit="photo", disable=None if len(jobs) > 1 else True) as bar:
         for job in bar:
             try:
                 colored, picture, notes = color(job, colorizer, style, options.saturation)
@@ -114,10 +125,7 @@ def run(options: argparse.Namespace) -> int:
                 continue
             for line in report(job, colored, picture, notes, colorizer, options.top):
                 tqdm.write(line, file=sys.stdout)
-    if len(jobs) + len(problems) > 1:
-        skipped = len(jobs) - len(todo)
-        print(f"{len(todo) - failed + len(problems)} colored, {skipped} skipped, {failed} failed")
-    return 1 if failed else 0
+    return failed
 
 
 def load(options: argparse.Namespace) -> Colorizer:
@@ -126,7 +134,9 @@ def load(options: argparse.Namespace) -> Colorizer:
         raise WeightsError(NO_WEIGHTS)
     try:
         colorizer = Colorizer(options.weights or WEIGHTS, options.backend, options.render_size)
-    except (ImportError, RuntimeError) as error:
+    except WeightsError:
+        raise
+    except (ImportError, RuntimeError, ValueError) as error:
         raise ImageError(f"--backend {options.backend}: cannot run here ({images.one_line(error)})") from None
     for option in ("style", "top"):
         if getattr(options, option) and not colorizer.settings.global_size:
@@ -158,7 +168,7 @@ def report(job: Job, colored: Colored, picture: Picture, notes: list, colorizer:
     forced = f", the gamut forced {colored.forced:,} pixels ({share:.1%}) towards grey"
     lines = [f"{job.source} -> {job.target}: {width} x {height}" + (forced if colored.forced else "")]
     lines += [f"  note: {note}" for note in notes]
-    if top:
+    if top and colored.probabilities is not None:
         scenes = colorizer.scenes(colored.probabilities, top)
         lines.append("  seen: " + ", ".join(f"{name} {probability:.1%}" for name, probability in scenes))
     return lines

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, overload
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,7 @@ from nn.resize import resize
 RENDER_SIZE = 448  # longest side that the network sees: twice the size of its training crops
 MULTIPLE = 8  # of the network's height and width
 
-ImageLike = TypeVar("ImageLike", Image.Image, np.ndarray)
+ImageLike = Image.Image | np.ndarray
 
 
 class Colored(NamedTuple):
@@ -53,9 +53,13 @@ class Colorizer:
         self.net, self.settings, self.render_size = weights, weights.settings, render_size
         self.lock = threading.Lock()
 
-    def __call__(
-        self, image: ImageLike, style: Image.Image | np.ndarray | None = None, saturation: float = 1
-    ) -> ImageLike:
+    @overload
+    def __call__(self, image: Image.Image, style: ImageLike | None = None, saturation: float = 1) -> Image.Image: ...
+
+    @overload
+    def __call__(self, image: np.ndarray, style: ImageLike | None = None, saturation: float = 1) -> np.ndarray: ...
+
+    def __call__(self, image: ImageLike, style: ImageLike | None = None, saturation: float = 1) -> ImageLike:
         """The image in color: a PIL image for a PIL image, an array for an array, of the same height and width.
 
         image: an array `[H, W]` or `[H, W, C]`, C = 1 (grey), 2 (grey, alpha), 3 (sRGB) or 4 (sRGB, alpha), of uint8,
@@ -66,16 +70,11 @@ class Colorizer:
         saturation: factor on the chroma. Errors: TypeError for other objects and dtypes, ValueError for other shapes
         and values, and for a style where the network has no global branch.
         """
-        picture = memory_picture(image)
-        is_pil = isinstance(image, Image.Image)
-        wanted = (np.dtype(np.uint8), 255.0) if is_pil else (image.dtype, picture.white)
-        colored = self.colorize(picture, *wanted, None if style is None else memory_picture(style), saturation)
-        pixels = colored.pixels
-        if picture.alpha is not None:
-            alpha = picture.alpha.astype(np.float64) * wanted[1]
-            alpha = alpha if wanted[0].kind == "f" else np.rint(alpha)
-            pixels = np.concatenate([pixels, alpha.astype(wanted[0])[..., None]], -1)
-        return Image.fromarray(pixels) if is_pil else pixels
+        picture = in_memory(image)
+        dtype, white = (image.dtype, picture.white) if isinstance(image, np.ndarray) else (np.dtype(np.uint8), 255.0)
+        colored = self.colorize(picture, dtype, white, None if style is None else in_memory(style), saturation)
+        pixels = picture.with_alpha(colored.pixels, white)
+        return pixels if isinstance(image, np.ndarray) else Image.fromarray(pixels)
 
     def colorize(
         self, picture: Picture, dtype: np.dtype, white: float, style: Picture | None = None, saturation: float = 1
@@ -127,7 +126,7 @@ class Colorizer:
         return [(self.settings.classes[i], float(probabilities[i])) for i in best]
 
 
-def memory_picture(image: Image.Image | np.ndarray) -> Picture:
+def in_memory(image: ImageLike) -> Picture:
     """The picture of a PIL image or an array."""
     if isinstance(image, Image.Image):
         return from_pil(image)

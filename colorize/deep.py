@@ -91,7 +91,7 @@ def png_bytes(pixels: np.ndarray, small: bytes) -> bytes:
 
     encoded = imagecodecs.png_encode(np.ascontiguousarray(pixels), level=6)
     after_header = len(PNG_SIGNATURE) + 25
-    return encoded[:after_header] + small[after_header : small.index(b"IDAT") - 4] + encoded[after_header:]
+    return bytes(encoded[:after_header]) + small[after_header : small.index(b"IDAT") - 4] + encoded[after_header:]
 
 
 def tiff_bytes(pixels: np.ndarray, directory: Directory, order: str, profile: bytes | None) -> bytes:
@@ -133,4 +133,4 @@ def tiff_bytes(pixels: np.ndarray, directory: Directory, order: str, profile: by
 def strip(rows: np.ndarray, order: str) -> bytes:
     if rows.dtype.kind == "u":
         rows = np.diff(rows, axis=1, prepend=rows.dtype.type(0))
-    return zlib.compress(rows.astype(rows.dtype.newbyteorder(order)).tobytes(), 6)
+    return zlib.compress(rows.astype(f"{order}{rows.dtype.kind}{rows.dtype.itemsize}").tobytes(), 6)

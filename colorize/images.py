@@ -9,13 +9,13 @@ estimated, embeds the profile of sRGB where the input had one, and is whole or n
 """
 
 import os
-import struct
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import TiffImageFile
 
 from colorize import deep, metadata, tags
 from colorize.luminance import deviation, srgb_profile
@@ -29,7 +29,7 @@ WRITE = {
 }  # fmt: skip
 LOSSY = ("JPEG",)
 JPEG_SEGMENT = 65_500  # bytes of EXIF or XMP that a JPEG can hold
-MAKER_NOTE = 0x927C
+BITS, MAKER_NOTE = 258, 0x927C  # tags
 
 
 def read(path: str | os.PathLike) -> Picture:
@@ -44,7 +44,7 @@ def read(path: str | os.PathLike) -> Picture:
         reason = f"not a picture that can be read ({kinds})" if path.stat().st_size else "empty file (0 bytes)"
         raise ImageError(f"{path}: {reason}") from None
     except OSError as error:
-        reason = error.strerror if error.errno else f"damaged or cut off ({one_line(error)})"
+        reason = error.strerror or f"damaged or cut off ({one_line(error)})"
         raise ImageError(f"{path}: {reason}") from None
     except MemoryError:
         raise ImageError(f"{path}: not enough memory to open it") from None
@@ -65,20 +65,18 @@ def decode(path: Path) -> Picture:
                 raise
             image = None  # a kind of TIFF that Pillow does not know, such as floats in color
         tiff = path if deep.is_tiff(head) else None
-        if tiff and (image is None or max(image.tag_v2.get(258, (1,))) > 8):
+        if image is None or (isinstance(image, TiffImageFile) and max(image.tag_v2.get(BITS, (1,))) > 8):
             planes = deep.read_tiff(path)
             said, orientation, notes = metadata.collect(image, tiff)
         else:
             image.load()
             said, orientation, notes = metadata.collect(image, tiff)
-            if deep.is_deep_png(head):
-                file.seek(0)
-                planes = deep.read_png(file.read())
-            else:
-                planes = planes_of(image)
-                orientation = 1 if tiff else orientation  # Pillow turns TIFF while loading, and only TIFF
-        if image is not None and image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # MPO: previews
-            notes.append(f"only the first of its {image.n_frames} frames is used")
+            orientation = 1 if tiff else orientation  # Pillow turns TIFF while loading, and only TIFF
+            file.seek(0)
+            planes = deep.read_png(file.read()) if deep.is_deep_png(head) else planes_of(image)
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image is not None and image.format != "MPO":  # MPO: a camera's previews
+            notes.append(f"only the first of its {frames} frames is used")
     colors = metadata.upright(planes.colors, orientation)
     alpha = None if planes.alpha is None else metadata.upright(planes.alpha, orientation)
     return make(Planes(colors, alpha, planes.white), said, notes)
@@ -104,16 +102,13 @@ def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture) -> list
     notes = []
     if picture.dtype.itemsize > dtype.itemsize:
         notes.append(f"{kind} holds {8 * dtype.itemsize} bits a channel, fewer than the input had")
-    full = pixels
-    if picture.alpha is not None and not (kind == "JPEG" and picture.alpha.min() == 1):
-        if kind == "JPEG":
-            raise ImageError(f"{path}: JPEG holds no transparency; name a .png, .tif or .webp file")
-        alpha = picture.alpha * np.float32(white)
-        alpha = alpha if dtype.kind == "f" else np.rint(alpha)
-        full = np.concatenate([pixels, alpha.astype(dtype)[..., None]], -1)
+    if kind == "JPEG" and picture.alpha is not None and picture.alpha.min() < 1:
+        raise ImageError(f"{path}: JPEG holds no transparency; name a .png, .tif or .webp file")
     try:
-        data = encode(kind, full, picture, notes)
-    except (OSError, ValueError, struct.error, OverflowError) as error:
+        data = encode(kind, pixels if kind == "JPEG" else picture.with_alpha(pixels, white), picture, notes)
+    except MemoryError:
+        raise
+    except Exception as error:  # of Pillow's writers, about a size or a tag that the format has no room for
         raise ImageError(f"{path}: {kind} cannot hold this picture ({one_line(error)})") from None
     if kind in LOSSY:
         change = deviation(np.asarray(Image.open(BytesIO(data)).convert("RGB")), 255, picture.luminance)
@@ -166,9 +161,10 @@ def png_texts(texts: dict[str, str], xmp: bytes) -> PngInfo:
 def fit_jpeg(options: dict, said: metadata.Metadata, width: int, height: int, notes: list[str]) -> None:
     """Leaves out what a JPEG segment is too short for: the camera's own notes, then all EXIF; XMP."""
     exif = said.described(width, height)
-    if len(options["exif"]) > JPEG_SEGMENT and isinstance(exif.get(tags.EXIF), dict):
-        inner = {tag: entry for tag, entry in exif[tags.EXIF].items() if tag != MAKER_NOTE}
-        options["exif"] = tags.exif_block(exif | {tags.EXIF: inner}, said.order)
+    inner = exif.get(tags.EXIF)
+    if len(options["exif"]) > JPEG_SEGMENT and isinstance(inner, dict) and MAKER_NOTE in inner:
+        exif[tags.EXIF] = {tag: entry for tag, entry in inner.items() if tag != MAKER_NOTE}
+        options["exif"] = tags.exif_block(exif, said.order)
         notes.append("the camera's own notes in its EXIF data are too long for JPEG and were left out")
     for name in ("exif", "xmp"):
         if len(options[name]) > JPEG_SEGMENT:

@@ -70,9 +70,9 @@ def through_profile(pixels: np.ndarray, profile: bytes) -> np.ndarray:
     return np.clip(srgb, 0, 1)
 
 
-def usable(profile: bytes | None, channels: int) -> bool:
+def usable(profile: bytes, channels: int) -> bool:
     """Whether a picture with that many color channels can be taken through the profile."""
-    space, wanted = PROFILES.get((profile or b"")[16:20], ("", 0))
+    space, wanted = PROFILES.get(profile[16:20], ("", 0))
     if not space or (wanted != channels and (wanted, channels) != (3, 1)):
         return False
     try:

@@ -60,9 +60,9 @@ class Metadata:
             exif[DESCRIPTION] = ASCII, (text + b"; " if text else b"") + statement + b"\0"
         inner = exif.get(tags.EXIF)
         if isinstance(inner, dict):
-            new = {PIXEL_WIDTH: (LONG, width), PIXEL_HEIGHT: (LONG, height), COLOR_SPACE: (SHORT, 1)}
-            new = {tag: tags.numbers(kind, self.order, value) for tag, (kind, value) in new.items() if tag in inner}
-            exif[tags.EXIF] = inner | new
+            pixels = ((PIXEL_WIDTH, LONG, width), (PIXEL_HEIGHT, LONG, height), (COLOR_SPACE, SHORT, 1))
+            new = {tag: tags.numbers(kind, self.order, value) for tag, kind, value in pixels if tag in inner}
+            exif[tags.EXIF] = {**inner, **new}
         return exif
 
     def described_xmp(self) -> bytes:
@@ -95,13 +95,13 @@ def collect(image: Image.Image | None, path: Path | None) -> tuple[Metadata, int
     block = exif_block_of(image)
     if path or block:
         try:
-            metadata.order, exif = read_tiff(path) if path else tags.from_exif_block(block)
+            metadata.order, exif = read_tiff(path) if path else tags.from_exif_block(block or b"")
         except ValueError:
             exif = {}
-            notes.append("its EXIF data is damaged and was left out")
+            notes.append("its EXIF data cannot be read and was left out")
         orientation = tags.integer(exif, ORIENTATION, metadata.order, 1)
         if image is None:
-            metadata.profile, metadata.xmp = (exif.get(tag, (0, None))[1] for tag in (PROFILE_TIFF_TAG, XMP_TIFF_TAG))
+            metadata.profile, metadata.xmp = value(exif, PROFILE_TIFF_TAG), value(exif, XMP_TIFF_TAG)
         metadata.exif = {tag: entry for tag, entry in exif.items() if tag not in STORAGE and tag != ORIENTATION}
     return metadata, orientation, notes
 
@@ -109,6 +109,11 @@ def collect(image: Image.Image | None, path: Path | None) -> tuple[Metadata, int
 def read_tiff(path: Path) -> tuple[str, Directory]:
     with open(path, "rb") as file:
         return tags.read(file)
+
+
+def value(directory: Directory, tag: int) -> bytes | None:
+    entry = directory.get(tag)
+    return entry[1] if isinstance(entry, tuple) else None
 
 
 def exif_block_of(image: Image.Image | None) -> bytes | None:

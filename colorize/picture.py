@@ -40,6 +40,14 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     notes: list[str] = field(default_factory=list)
 
+    def with_alpha(self, pixels: np.ndarray, white: float) -> np.ndarray:
+        """The pixels `[H, W, 3]`, codes 0..white, and the picture's alpha behind them where it has one."""
+        if self.alpha is None:
+            return pixels
+        alpha = self.alpha.astype(np.float64) * white
+        alpha = alpha if pixels.dtype.kind == "f" else np.rint(alpha)
+        return np.concatenate([pixels, alpha.astype(pixels.dtype)[..., None]], -1)
+
 
 def make(planes: Planes, metadata: Metadata | None = None, notes: list[str] | None = None) -> Picture:
     """The picture of these planes, its profile applied."""
@@ -50,12 +58,11 @@ def make(planes: Planes, metadata: Metadata | None = None, notes: list[str] | No
         profile = metadata.profile = None
     luminance = grey_codes(colors, planes.white, profile)
     alpha = None if planes.alpha is None else (planes.alpha / np.float32(planes.white)).astype(np.float32)
-    if np.issubdtype(colors.dtype, np.floating):
-        dtype, white = np.dtype(np.float32), float(planes.white)
-    else:
-        dtype = np.dtype(np.uint8 if planes.white <= 255 else np.uint16)
-        white = float(np.iinfo(dtype).max)
-    return Picture(luminance, alpha, dtype, white, metadata, notes)
+    if colors.dtype.kind == "f":
+        return Picture(luminance, alpha, np.dtype(np.float32), planes.white, metadata, notes)
+    if planes.white <= 255:
+        return Picture(luminance, alpha, np.dtype(np.uint8), 255, metadata, notes)
+    return Picture(luminance, alpha, np.dtype(np.uint16), 65535, metadata, notes)
 
 
 def from_array(array: np.ndarray) -> Picture:

@@ -61,6 +61,21 @@ def test_backward_in_every_order_of_programs(stride):
     check_backward(3, 4, 6, 16, 24, stride, bfloat16, "relu", lambda run: same_bits(run, **TILE))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cin, cout, stride", [(1, 24, 2), (1, 5, 1), (20, 2, 1), (3, 2, 1), (20, 3, 2)])
+def test_first_and_last_layers_with_few_channels(cin, cout, stride, dtype):
+    arrays, exact = draw(5, 2, 4, 5, cin, cout, dtype)
+    with watched(90, **TILE):
+        y = conv3x3.forward(*arrays, stride, "sigmoid", backend="gpu")
+    assert_close("y", y, conv3x3.forward(*exact, stride, "sigmoid"), allowed(dtype, 9 * cin))
+    check_backward(2, 4, 5, cin, cout, stride, dtype, "sigmoid", lambda run: run_watched(run, 90))
+
+
+@pytest.mark.parametrize("cin, cout, stride", [(1, 24, 2), (20, 2, 1)])
+def test_few_channels_in_every_order_of_programs(cin, cout, stride):
+    check_backward(3, 5, 6, cin, cout, stride, bfloat16, "relu", lambda run: same_bits(run, **TILE))
+
+
 def check_backward(n, h, w, cin, cout, stride, dtype, activation, runner):
     (x, weights, b), exact = draw(3, n, h, w, cin, cout, dtype)
     y = place(conv3x3.forward(*exact, stride, activation), dtype)

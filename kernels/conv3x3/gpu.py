@@ -2,7 +2,7 @@
 
 from kernels import launch
 from kernels.boxes import even, finish, gradients, image, split, tiling
-from kernels.conv3x3 import OP, output_shape
+from kernels.conv3x3 import OP, gpu_few, output_shape
 from kernels.conv3x3.gpu_kernels import backward_data_kernel, backward_weights_kernel, forward_kernel
 from kernels.launch import box, can_box, cdiv
 
@@ -17,6 +17,12 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     launch.check(OP, x=x, w=w, b=b, out=out)
     (n, h, width, cin), cout = x.shape, w.shape[3]
     y = launch.empty(output_shape(x.shape, cout, stride), x.dtype) if out is None else out
+    if cin <= gpu_few.FEW:
+        gpu_few.product(x, w, b, y, stride, activation)
+        return y
+    if cout <= gpu_few.FEW and stride == 1:
+        gpu_few.forward(x, w, b, y, activation)
+        return y
     sides, count, shape, tile = tiling(TILES["forward"], (x, y), y.shape, cout)
     while tile["BLOCK_C"] > 16 and cin % tile["BLOCK_C"]:
         tile["BLOCK_C"] //= 2
@@ -35,12 +41,16 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
 
 def backward(dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
     launch.check(OP, dy=dy, x=x, w=w, y=y, dx=out[0], dw=out[1], db=out[2])
-    dw, db = gradients(w, *out[1:])
-    dx = None
+    few_inputs, few_outputs = x.shape[3] <= gpu_few.FEW, w.shape[3] <= gpu_few.FEW and stride == 1
+    dx, (dw, db) = None, gradients(w, *out[1:])
     if needs_dx:
         dx = launch.empty(x.shape, x.dtype) if out[0] is None else out[0]
-        backward_data(dy, w, y, stride, activation, dx)
-    return dx, *backward_weights(dy, x, y, stride, activation, dw, db)
+        if few_outputs:
+            gpu_few.backward_data(dy, w, y, activation, dx)
+        else:
+            backward_data(dy, w, y, stride, activation, dx)
+    weights = gpu_few.backward_weights if few_inputs or few_outputs else backward_weights
+    return dx, *weights(dy, x, y, stride, activation, dw, db)
 
 
 def backward_data(dy, w, y, stride, activation, dx):

@@ -154,13 +154,13 @@ def set_threads(n: int) -> None:
 def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
     """Runs `kernel(first, last, scratch address, *arguments)` over all units, `scratch` bytes a thread."""
     if Pool.size == 1 or units < 2:
-        kernel(0, units, workspace("scratch", scratch), *arguments)
+        kernel(0, units, address(workspace("scratch", scratch)), *arguments)
         return
     pieces = min(units, 4 * Pool.size)
     cuts, turn = [units * i // pieces for i in range(pieces + 1)], count()
 
     def work() -> None:
-        own = workspace("scratch", scratch)
+        own = address(workspace("scratch", scratch))
         while (i := next(turn)) < pieces:
             kernel(cuts[i], cuts[i + 1], own, *arguments)
 
@@ -177,26 +177,26 @@ def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
 LOCAL = threading.local()
 
 
-def workspace(name: str, size: int) -> int:
-    """Address of this thread's buffer of that name, at least `size` bytes, 64-byte aligned; its content is arbitrary."""
+def workspace(name: str, size: int) -> np.ndarray:
+    """This thread's buffer of that name, `size` bytes, aligned; valid until it is asked for again."""
     buffers = LOCAL.__dict__.setdefault("buffers", {})
     if name not in buffers or buffers[name].nbytes < size:
         buffers.pop(name, None)
         buffers[name] = aligned((size,), np.uint8)
-    return address(buffers[name])
+    return buffers[name][:size]
 
 
 # Buffers
 
 
 class Owner(np.ndarray):
-    """The memory of an activation buffer, found again from any of its views; `pixels` is the view that was handed out."""
+    """The memory of an activation buffer, found again from its views; `pixels` is what was handed out."""
 
     pixels: tuple
 
 
 def allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Zeros, 64-byte aligned. `[N, H, W, C]`: within a border of zeros, 1 before and up to 4 after (whole 4x4 tiles)."""
+    """Zeros, 64-byte aligned. `[N, H, W, C]`: in a border of zeros, 1 before and up to 4 after: whole 4x4 tiles."""
     if len(shape) != 4:
         return aligned(shape, dtype)
     n, h, w, c = shape
@@ -244,6 +244,28 @@ def image(x: np.ndarray) -> Image:
         copy[...] = x
         x = copy
     return Image(address(x) - x.strides[1] - x.strides[2], x.strides[0], x.strides[1], x)
+
+
+def matrix(x: np.ndarray) -> Image:
+    """x `[N, C]` as a batch of one-pixel images."""
+    x = x if x.strides[1] == x.itemsize else np.ascontiguousarray(x)
+    return Image(address(x), x.strides[0], x.strides[0], x)
+
+
+def target(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, whole: bool = False) -> np.ndarray:
+    """Where a kernel may write: `out` if its channels (or, `whole`, all of it) are contiguous, else a new buffer."""
+    if out is not None and out.dtype in LIKE and (out.strides[-1] == out.itemsize or out.shape[-1] == 1):
+        if out.flags.c_contiguous or not whole:
+            return out
+    return aligned(shape, dtype) if whole else allocate(shape, dtype)
+
+
+def deliver(out: np.ndarray | None, result: np.ndarray) -> np.ndarray:
+    """The result, copied into `out` where it was not written there."""
+    if out is None or out is result:
+        return result
+    out[...] = result
+    return out
 
 
 def check_storage(op: str, *arrays: np.ndarray) -> None:

@@ -5,6 +5,9 @@ one after another. Weights come as [taps, rows, columns]; their reduction index 
 transposed product of the backward pass, each tap filled with zeros up to a multiple of CHANNEL_STEP.
 """
 
+import threading
+from itertools import groupby
+
 import numpy as np
 
 from kernels.simd import (
@@ -27,7 +30,6 @@ from kernels.simd_vector import (
     load,
     load_part,
     size_of,
-    splat,
     store,
     store_part,
     store_steps,
@@ -141,13 +143,41 @@ def pack_transposed(first, last, scratch, like_w, like_b, w, shape, groups, b):
 
 def packed(w, groups, out=None, transposed=False):
     """Panels of w `[taps, rows, columns]` for each group of taps; `out` is reused where it fits."""
-    taps, rows, columns = w.shape
-    kind, groups = arithmetic(w.dtype), np.asarray(groups, np.int64)
+    rows, columns = w.shape[1:]
+    kind = arithmetic(w.dtype)
     reduction, width = (slot(columns), rows) if transposed else (slot(rows), columns)
-    units = len(groups) * panels(width)
-    size = units * panel_bytes(groups.shape[1] * reduction, kind)
+    per_tap = panels(width) * panel_bytes(reduction, kind)
+    size = sum(map(len, groups)) * per_tap
     b = out if out is not None and out.nbytes == size else aligned((size,), np.uint8)
-    kernel = pack_transposed if transposed else pack_panels
-    shape = np.array([rows, columns, reduction], np.int64)
-    launch(kernel, units, 4 * LANES * LANES, LIKE[w.dtype], LIKE[kind], address(w), shape, groups, address(b))
+    kernel, shape = pack_transposed if transposed else pack_panels, np.array([rows, columns, reduction], np.int64)
+    where = address(b)
+    for taps, alike in groupby(groups, len):
+        table = np.array(list(alike), np.int64)
+        launch(kernel, len(table) * panels(width), 4 * LANES * LANES, LIKE[w.dtype], LIKE[kind], address(w), shape,
+               table, where)
+        where += len(table) * taps * per_tap
     return b
+
+
+class Prepared:
+    """Weights and the packed forms made of them, each when it is first asked for after a refresh."""
+
+    def __init__(self):
+        self.forms, self.fresh, self.lock = {}, set(), threading.RLock()
+
+    def refresh(self, w):
+        self.w, self.fresh = w, set()
+        return self
+
+    def form(self, name, make):
+        """`make(w, the form's old memory or None)`, once a refresh."""
+        with self.lock:
+            if name not in self.fresh:
+                self.forms[name] = make(np.ascontiguousarray(self.w), self.forms.get(name))
+                self.fresh.add(name)
+            return self.forms[name]
+
+
+def prepare(w, *, out=None):
+    """The `prepare` of every operation with packed weights."""
+    return (out or Prepared()).refresh(w)

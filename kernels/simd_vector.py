@@ -148,17 +148,20 @@ def store_part(ctx, like, address, v, n):
     return types.void(like, types.int64, vector, types.int64), code
 
 
+def emit_steps(builder, half, address, step, v0, v1):
+    if half:
+        low, high = (builder.zext(narrow(builder, v), INTS) for v in (v0, v1))
+        store_ir(builder, builder.or_(low, builder.shl(high, constant(16, INTS))), address)
+    else:
+        store_ir(builder, v0, address)
+        store_ir(builder, v1, builder.add(address, step))
+
+
 @intrinsic
 def store_steps(ctx, like, address, step, v0, v1):
-    """Two rows of a reduction as a tile product reads them: bfloat16 in pairs, float32 in two rows `step` bytes apart."""
+    """Two rows of a reduction as tiles read them: bfloat16 in pairs, float32 one after another, `step` bytes apart."""
     def code(context, builder, sig, args):
-        _, address, step, v0, v1 = args
-        if is_half(sig.args[0]):
-            low, high = (builder.zext(narrow(builder, v), INTS) for v in (v0, v1))
-            store_ir(builder, builder.or_(low, builder.shl(high, constant(16, INTS))), address)
-        else:
-            store_ir(builder, v0, address)
-            store_ir(builder, v1, builder.add(address, step))
+        emit_steps(builder, is_half(sig.args[0]), *args[1:])
         return context.get_dummy_value()
     return types.void(like, types.int64, types.int64, vector, vector), code
 
@@ -284,6 +287,62 @@ def transpose(ctx, block):
             store_ir(builder, row, a)
         return context.get_dummy_value()
     return types.void(types.int64), code
+
+
+def combination(builder, coefficients, values):
+    """Sum of constants times vectors, without the products by 0, 1 and -1."""
+    terms = sorted(((c, v) for c, v in zip(coefficients, values) if c), key=lambda term: term[0] != 1)
+    (c, total), *rest = terms
+    total = total if c == 1 else builder.fmul(constant(float(c)), total)
+    for c, v in rest:
+        if abs(c) == 1:
+            total = (builder.fadd if c == 1 else builder.fsub)(total, v)
+        else:
+            total = call(builder, f"llvm.fmuladd.v{LANES}f32", FLOATS, [constant(float(c)), v, total])
+    return total
+
+
+def sandwich(builder, matrix, half, x, row, pixel):
+    """M X M^T of the square of vectors X at x, as rows."""
+    n, at = matrix.shape[1], lambda i, j: builder.add(x, builder.add(
+        builder.mul(row, ir.Constant(I64, i)), builder.mul(pixel, ir.Constant(I64, j))))
+    fetch = lambda a: widen(builder, load_ir(builder, a, HALVES)) if half else load_ir(builder, a, FLOATS)  # noqa: E731
+    square = [[fetch(at(i, j)) for j in range(n)] for i in range(n)]
+    half_way = [[combination(builder, m, column) for m in matrix] for column in zip(*square)]
+    return [[combination(builder, m, line) for m in matrix] for line in zip(*half_way)]
+
+
+def transform(matrices):
+    """An intrinsic: V = M X M^T of squares of vectors, X[i, j] at x + i row + j pixel, V's elements `plane` bytes apart.
+
+    `kind`, an element of the products' dtype, chooses M among `matrices`: [0] for bfloat16, [1] for float32.
+    """
+    @intrinsic
+    def apply(ctx, kind, like_x, like_v, x, row, pixel, v, plane):
+        def code(context, builder, sig, args):
+            matrix = matrices[0] if is_half(sig.args[0]) else matrices[1]
+            values = sum(sandwich(builder, matrix, is_half(sig.args[1]), *args[3:6]), [])
+            for i, value in enumerate(values):
+                value = narrow(builder, value) if is_half(sig.args[2]) else value
+                store_ir(builder, value, builder.add(args[6], builder.mul(args[7], ir.Constant(I64, i))))
+            return context.get_dummy_value()
+        return types.void(kind, like_x, like_v, *[types.int64] * 5), code
+    return apply
+
+
+def transform_steps(matrices):
+    """The same of two squares, x0 and x1, stored as two steps of a reduction (`store_steps`)."""
+    @intrinsic
+    def apply(ctx, kind, like_x, x0, x1, row, pixel, v, plane, step):
+        def code(context, builder, sig, args):
+            half = is_half(sig.args[0])
+            matrix, (row, pixel, v, plane, step) = matrices[0] if half else matrices[1], args[4:]
+            pairs = (sum(sandwich(builder, matrix, is_half(sig.args[1]), x, row, pixel), []) for x in args[2:4])
+            for i, (v0, v1) in enumerate(zip(*pairs)):
+                emit_steps(builder, half, builder.add(v, builder.mul(plane, ir.Constant(I64, i))), step, v0, v1)
+            return context.get_dummy_value()
+        return types.void(kind, like_x, *[types.int64] * 7), code
+    return apply
 
 
 for operation, emit in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"),

@@ -1,8 +1,8 @@
 """Products over the windows of an image: every direct convolution of the network, forward and backward.
 
 An *anchor* is a position (i, j) of a grid in each image; its window is `size x size` pixels whose corner lies at
-row `start + i * stride` of the image with its border, columns likewise. The windows of a block of anchors are gathered as
-rows of A; each *phase* multiplies segments of these rows with its own panels and writes the pixels
+row `start + i * stride` of the image with its border, columns likewise. The windows of a block of anchors are gathered
+as rows of A; each *phase* multiplies segments of these rows with its own panels and writes the pixels
 (i * scale + p, j * scale + q). Convolution has one phase; upsampling + convolution and the data gradient of
 stride 2 have four, whose taps are parts of one window.
 
@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, PANEL, Image, address, aligned, compiled, inlined, launch, threads, workspace
+from kernels.simd import LANES, LIKE, PANEL, Image, address, compiled, inlined, launch, threads
 from kernels.simd_matrix import arithmetic, finish_row, multiply, panel_bytes, panels, slot
-from kernels.simd_tile import STEP, STEP_ROWS, tile_of_steps
-from kernels.simd_vector import copy_bytes, load, load_part, same, size_of, splat, store_part, store_steps
+from kernels.simd_tile import STEP
+from kernels.simd_vector import copy_bytes, load_part, same, size_of, store_part
 
 BLOCK_BYTES = 512 << 10  # of gathered windows: half of a common L2 cache
 
@@ -50,6 +50,12 @@ class Phase(NamedTuple):
 
 
 @inlined
+def row_bytes(n):
+    """An odd number of cache lines, so that the rows of a tile do not compete for one set of the L1 cache."""
+    return (n + 63) // 64 // 2 * 128 + 64
+
+
+@inlined
 def gather(like_x, like_a, x, x_row, size, channels, tap_slot, a):
     """The window at address x as one row of A, converted, each tap filled up to its slot."""
     if same(like_x, like_a) and channels == tap_slot:
@@ -72,7 +78,7 @@ def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, b, bias, y
     (images, height, width, size, stride, start, scale, channels, tap_slot, x_image, x_row, block, outputs, groups,
      y_image, y_row, y_pixel, y_height, y_width, bias_image, activation) = plan
     anchors, per_image = images * height * width, height * width
-    a_row = size * size * tap_slot * size_of(like_a)
+    a_row = row_bytes(size * size * tap_slot * size_of(like_a))
     tap_bytes, c = tap_slot * size_of(like_a), scratch + (block + 3) * a_row
     count = -(-outputs // PANEL)
     for unit in range(first, last):
@@ -120,7 +126,7 @@ def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[
     The sums' order does not depend on how anchors and panels are cut into units.
     """
     kind, outputs, tap_slot = arithmetic(like), y.shape[3], slot(channels)
-    a_row = grid.size**2 * tap_slot * kind.itemsize
+    a_row = row_bytes.py_func(grid.size**2 * tap_slot * kind.itemsize)
     anchors = grid.images * grid.height * grid.width
     block = max(4, min(BLOCK_BYTES // a_row // 28 * 28 or 14, -(-anchors // threads()), 224))
     blocks = -(-anchors // block)

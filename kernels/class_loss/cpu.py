@@ -1,0 +1,41 @@
+"""One pass a row of logits, in float64: a few thousand numbers, not worth vectors."""
+
+import math
+
+import numpy as np
+
+from kernels.simd import check_storage, compiled, deliver, launch
+
+
+def value_and_gradient(z, labels, scale, kind, *, out=None):
+    check_storage("class_loss", z)
+    logits, losses = np.ascontiguousarray(z, np.float32), np.empty(z.shape[0])
+    dz = out if out is not None and out.dtype == np.float32 and out.flags.c_contiguous else np.empty_like(logits)
+    launch(loss_of_row, z.shape[0], 0, logits, labels.astype(np.int64), scale / max(z.shape[0], 1), kind == "softmax",
+           losses, dz)
+    if out is None:
+        return np.float32(losses.mean()), dz.astype(z.dtype, copy=False)
+    return np.float32(losses.mean()), deliver(out, dz)
+
+
+@compiled
+def loss_of_row(first, last, scratch, z, labels, factor, softmax, losses, dz):
+    """Unit: an image."""
+    for n in range(first, last):
+        true = z[n, labels[n]]
+        if softmax:
+            largest, total = z[n].max(), 0.0
+            for k in range(z.shape[1]):
+                total += math.exp(z[n, k] - largest)
+            log_total = math.log(total)
+            losses[n] = log_total - (true - largest)
+            for k in range(z.shape[1]):
+                dz[n, k] = factor * math.exp(z[n, k] - largest - log_total)
+        else:
+            total = 0.0
+            for k in range(z.shape[1]):
+                e = math.exp(-abs(z[n, k]))
+                total += max(z[n, k], 0.0) + math.log1p(e)
+                dz[n, k] = factor * (1 / (1 + e) if z[n, k] > 0 else e / (1 + e))
+            losses[n] = total - true
+        dz[n, labels[n]] -= factor

@@ -1,0 +1,72 @@
+"""Winograd's products (`winograd.py`) where stride and sizes allow, else direct ones over windows."""
+
+import numpy as np
+
+from kernels.arrays import ACTIVATIONS
+from kernels.conv3x3 import winograd
+from kernels.simd import check_storage, deliver, image, target
+from kernels.simd_gradient import Run, output_gradient, weight_gradient
+from kernels.simd_matrix import packed, prepare  # noqa: F401
+from kernels.simd_windows import Grid, Phase, Segment, convolve
+
+WHOLE = (Phase(0, 0, (Segment(0, 9),)),)
+# dx of stride 2: pixels (2i + p, 2j + q) see the 2x2 window of dz at (i, j); an even row meets the middle row of taps,
+# an odd one the last row at i and the first at i + 1
+PHASES = (
+    Phase(0, 0, (Segment(0, 1),)), Phase(0, 1, (Segment(0, 2),)),
+    Phase(1, 0, (Segment(0, 1), Segment(2, 1))), Phase(1, 1, (Segment(0, 4),)),
+)
+PHASE_TAPS = ([4], [5, 3], [7, 1], [8, 6, 2, 0])
+
+
+def forward(x, w, b, stride, activation, *, out=None, prepared=None):
+    check_storage("conv3x3", x)
+    n, ho, wo, cin, cout = x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride), *w.shape[2:]
+    y = target(out, (n, ho, wo, cout), x.dtype)
+    prepared, bias = prepared or prepare(w), np.ascontiguousarray(b, np.float32)
+    if stride == 1 and winograd.pays(x.shape, cout, x.dtype):
+        u = prepared.form("filters", lambda w, old: winograd.filters(w, old, turned=False))
+        winograd.convolve(image(x), x.dtype, x.shape, u, bias, y, ACTIVATIONS.index(activation))
+        return deliver(out, y)
+    panels = prepared.form("forward", lambda w, old: packed(w.reshape(9, cin, cout), [range(9)], old))
+    convolve(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), WHOLE, panels, bias, y, ACTIVATIONS.index(activation))
+    return deliver(out, y)
+
+
+def backward(dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+    check_storage("conv3x3", x, dy, y)
+    z, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype)
+    dx = data_gradient(z, x, w, y.shape, stride, out[0], prepared or prepare(w)) if needs_dx else None
+    dw = target(out[1], w.shape, np.float32, whole=True)
+    return dx, deliver(out[1], filter_gradient(x, z, dw, y.shape, stride)), deliver(out[2], sums.sum(0))
+
+
+def data_gradient(z, x, w, y_shape, stride, out, prepared):
+    """dx by the transposed weights: one window of flipped taps, or the four phases of stride 2."""
+    (n, h, width, cin), cout = x.shape, w.shape[3]
+    dx, no_bias = target(out, x.shape, x.dtype), np.zeros(cin, np.float32)
+    if stride == 1 and winograd.pays(y_shape, cin, x.dtype):
+        u = prepared.form("turned filters", lambda w, old: winograd.filters(w, old, turned=True))
+        winograd.convolve(z, x.dtype, y_shape, u, no_bias, dx)
+        return deliver(out, dx)
+    groups, phases = ([range(8, -1, -1)], WHOLE) if stride == 1 else (PHASE_TAPS, PHASES)
+    grid = Grid(n, h, width) if stride == 1 else Grid(n, *y_shape[1:3], size=2, start=1, scale=2)
+    make = lambda w, old: packed(w.reshape(9, cin, cout), groups, old, transposed=True)  # noqa: E731
+    panels = prepared.form("backward", make)
+    convolve(z, x.dtype, cout, grid, phases, panels, no_bias, dx)
+    return deliver(out, dx)
+
+
+def filter_gradient(x, z, dw, y_shape, stride):
+    """dw: the three rows of the window are its runs."""
+    (n, ho, wo, cout), cin = y_shape, x.shape[3]
+    if stride == 1 and winograd.pays(x.shape, cout, x.dtype):
+        winograd.weight_gradient(image(x), x.dtype, x.shape, z, n * z.image, dw)
+        return dw
+    runs = [Run(r, 0, 3 * cin) for r in range(3)]
+    c, starts = weight_gradient(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), runs, z, cout,
+                                out=dw.reshape(9 * cin, cout))
+    if not np.shares_memory(c, dw):
+        for r, start in enumerate(starts):
+            dw[r] = c[start : start + 3 * cin, :cout].reshape(3, cin, cout)
+    return dw

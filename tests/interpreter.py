@@ -4,7 +4,8 @@ What a plain run of the interpreter hides is brought out:
 - a load or store outside the arrays of its launch is an error, and arrays lie between bands of NaN;
 - a masked load without `other=` reads NaN (on hardware: whatever was in the register), new buffers hold NaN;
 - programs can run in reverse or shuffled order; TF32 products are rounded to TF32.
-What it gets wrong is mended, here only: all arithmetic of bfloat16, and `range` over a value of the kernel.
+What it gets wrong is mended, here only: all arithmetic of bfloat16, `range` over a value of the kernel; and what makes
+it slow, anew preparing `triton.language` for every call of a device function.
 """
 
 import os
@@ -181,6 +182,13 @@ def mend() -> None:
             launch.target().check_addresses("store", pointers, mask)
         return store(self, pointers, value, mask, *rest)
 
+    core_is_patched = []
+
+    def device_call(self, *args, **named):  # as before, but the launch has patched tl, and tl.core needs it once
+        if not core_is_patched and any(value is tl.core for value in self.fn.__globals__.values()):
+            core_is_patched.append(interpreter._patch_lang(self.fn))
+        return self.rewrite()(*args, **named)
+
     def mended_tensor(tensor, scope):
         patch_tensor(tensor, scope)
         for name in ("__index__", "__int__"):
@@ -189,7 +197,7 @@ def mend() -> None:
     BUILDER.create_dot, BUILDER.binary_op, BUILDER.unary_op = mended_dot, mended_binary, mended_unary
     BUILDER.cast_impl, BUILDER.create_fp_to_fp = mended_cast(BUILDER.cast_impl), mended_cast(BUILDER.create_fp_to_fp)
     BUILDER.create_masked_load, BUILDER.create_masked_store = watched_load, watched_store
-    interpreter._patch_lang_tensor = mended_tensor
+    interpreter._patch_lang_tensor, interpreter.InterpretedFunction.__call__ = mended_tensor, device_call
 
 
 mend()

@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Make the sample photographs again from the packages they were taken from.
+"""Make the sample photographs again from the Debian packages they were taken from.
 
-LICENCES.csv is the table: one row per JPEG, with the package, the file in the
-package, and in the column "changes" the crop and the final size.
+LICENCES.csv is the table: one row per JPEG, with the package, the file in the package
+(ARCHIVE.rcc:NAME is a file in a Qt resource archive), and in "changes" the crop and the size.
 
     python3 make_photographs.py PACKAGES [OUTPUT]   make every JPEG of the table
     python3 make_photographs.py --check             check the JPEGs beside this file
 
-PACKAGES is a folder with the .deb files (apt-get download PACKAGE; README.md
-says which archive has which package).  OUTPUT is this folder unless given.
-Needs Pillow, and dpkg-deb to unpack the packages.
+PACKAGES is a folder with the .deb files (README.md says from which release); OUTPUT is this
+folder unless given.  Needs Pillow, and dpkg-deb to unpack the packages.
 """
 import csv
 import io
@@ -20,6 +19,7 @@ import tarfile
 from pathlib import Path
 
 from PIL import Image, ImageCms
+from qt_resources import resources
 
 HERE = Path(__file__).resolve().parent
 CHANGES = re.compile(r"cropped to (\d+)x(\d+)\+(\d+)\+(\d+), scaled to (\d+)x(\d+)")
@@ -45,14 +45,17 @@ def unpack(deb, wanted):
     data = subprocess.run(["dpkg-deb", "--fsys-tarfile", deb], check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         files = {member.name.removeprefix("./"): member for member in tar if member.isfile()}
-        missing = sorted(wanted - files.keys())
-        if missing:
-            sys.exit(f"{deb.name}: not in the package: {missing}")
-        return {path: tar.extractfile(files[path]).read() for path in wanted}
+        archives = {path.partition(":")[0] for path in wanted}
+        found = {path: tar.extractfile(files[path]).read() for path in sorted(archives & files.keys())}
+    for path in [path for path in found if path.endswith(".rcc")]:
+        found |= {f"{path}:{name}": content for name, content in resources(found[path])}
+    if missing := sorted(wanted - found.keys()):
+        sys.exit(f"{deb.name}: not in the package: {missing}")
+    return found
 
 
 def to_srgb(image):
-    """Apply an embedded colour profile, if there is one, and drop it."""
+    """Apply an embedded color profile, if there is one, and drop it."""
     profile = image.info.get("icc_profile")
     if not profile or image.mode != "RGB":
         return image.convert("RGB")

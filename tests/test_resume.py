@@ -25,11 +25,15 @@ def photos(tmp_path_factory):
     return seven_pictures(tmp_path_factory.mktemp("photos"))
 
 
-@pytest.mark.parametrize("stop, changed", [(1, ()), (4, ("--workers", 1, "--memory", 0)), (7, ())])
-def test_resumed_run_has_the_bits_of_an_uninterrupted_one(photos, tmp_path, stop, changed):
+@pytest.mark.parametrize("stop, changed, switches", [
+    (1, (), ()), (4, ("--workers", 1, "--memory", 0), ()), (7, (), ()),
+    (4, (), ("--dtype", "bfloat16")),  # the kernels read a copy of the parameters
+    (4, (), ("--backend", "cpu")),
+], ids=lambda x: " ".join(map(str, x)) if isinstance(x, tuple) else None)
+def test_resumed_run_has_the_bits_of_an_uninterrupted_one(photos, tmp_path, stop, changed, switches):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    assert new(photos, whole, 9) == 0
-    assert new(photos, halves, stop) == 0
+    assert new(photos, whole, 9, *switches) == 0
+    assert new(photos, halves, stop, *switches) == 0
     assert train("--resume", halves, "--steps", 9, *changed) == 0
     assert_same_bits(whole, halves)
 

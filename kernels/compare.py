@@ -5,26 +5,27 @@
 A result is a sum of K products, y = sum_k a_k b_k, computed from the values that the reference computes from. With u
 the unit roundoff of a format (half the spacing of its numbers at 1; 2^-p for p significant bits):
 
-    tolerance = SAFETY (factors u_in + u_sum sqrt(K) + drift K + u_out)                                        (2)
+    tolerance = SAFETY (sqrt(factors u_in^2 + K u_sum^2 + u_out^2) + drift K)                                  (2)
 
-- `factors u_in`: a factor rounded on the way into the product moves it by at most u_in, in a direction of its own for
-  every k. K such errors add up to u_in sqrt(sum (a_k b_k)^2), which is u_in |y| for terms of independent sign and less
-  for terms of one sign. Stored 16-bit values are exact; dz = dy act'(y) and sums of weights are rounded once more.
-- `u_sum sqrt(K)`: the running sum s_k is rounded K times, by at most u_sum |s_k|, up or down. |s_k| grows like
-  sqrt(k) or, for terms of one sign, like k, so sqrt(sum s_k^2) is |y| sqrt(K/2) or |y| sqrt(K/3). Worst would be
-  u_sum K, all errors of one sign; sums in blocks or pairs do better than either.
+- `factors u_in^2`: a factor rounded on the way into the product moves it by at most u_in, in a direction of its own
+  for every k. K such errors add up to u_in sqrt(sum (a_k b_k)^2), which is u_in |y| for terms of independent sign and
+  less for terms of one sign. Stored 16-bit values are exact; dz = dy act'(y) and sums of weights are rounded again.
+- `K u_sum^2`: the running sum s_k is rounded K times, by at most u_sum |s_k|, up or down. |s_k| grows like sqrt(k) or,
+  for terms of one sign, like k, so sqrt(sum s_k^2) is |y| sqrt(K/2) or |y| sqrt(K/3). The worst case, u_sum K, needs
+  errors that all have one sign; sums in blocks or pairs do better than either.
 - `drift K`: matrix units truncate, and truncation errors do have one sign. At most 2^-23 of the running sum goes at
   every instruction, which adds 16 products (8 for tf32). Source: Fasi et al., Numerical behavior of NVIDIA tensor
   cores, PeerJ Computer Science 7 (2021), who find truncation and float32's 24 bits on every generation they tried.
-- `u_out`: the result is rounded to the dtype that it is stored in.
-- SAFETY = 4 covers what is not counted: the last bits of exp and tanh, a bias, few elements to average over. Rounding
-  errors spread evenly over -u..u, so that (2) without it is about twice the error to be expected.
+- `u_out^2`: the result is rounded to the dtype that it is stored in.
+- Errors of independent sign add as their squares do. Rounding errors spread evenly over -u..u, and u is meant for the
+  smallest significand, so that their root mean square is 0.42 u. SAFETY = 2 makes (2) about five times what is to be
+  expected: room for the last bits of exp and tanh, for a bias, and for arrays too small to average over.
 
 Terms that cancel leave a small |reference| with errors of the usual size. Where that can happen by chance, in arrays
 of few elements, `magnitude` is what the result would be without: sqrt(sum (a_k b_k)^2), element by element; (1) then
 divides by the larger norm. As a norm does not see one wrong element among a million, no element may be off by more
-than OUTLIER tolerances of its own size or the array's root mean square: Gaussian errors reach six of those, and the
-tolerance lies well above the error to be expected.
+than OUTLIER tolerances of its own size or the array's root mean square, whichever is larger: errors reach six times
+their own root mean square in large arrays, and the tolerance lies above that already.
 
 A test may scale a tolerance with a reason (Winograd's transforms multiply errors); it never replaces it.
 """
@@ -35,7 +36,7 @@ import numpy as np
 
 from kernels.arrays import Array
 
-SAFETY = 4.0
+SAFETY = 2.0
 OUTLIER = 8.0
 
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -73,7 +74,8 @@ def tolerance(arithmetic: str, length: int, storage: Any = None, factors: int = 
     if stored not in ROUNDOFF:
         raise ValueError(f"compare: storage must be one of {', '.join(ROUNDOFF)}, got {stored}")
     row = ARITHMETIC[arithmetic]
-    return SAFETY * (factors * row.factor + row.sum * length**0.5 + row.drift * length + ROUNDOFF[stored])
+    rounding = (factors * row.factor**2 + length * row.sum**2 + ROUNDOFF[stored] ** 2) ** 0.5
+    return SAFETY * (rounding + row.drift * length)
 
 
 def relative_error(actual: Array, reference: Array, magnitude: Array | None = None) -> float:

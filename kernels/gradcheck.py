@@ -195,15 +195,14 @@ def _locate(measure: Callable[[np.ndarray], _Slope], v: np.ndarray, tolerance: f
         part.flat[elements] = v.flat[elements]
         return measure(part)
 
-    def miss(elements: np.ndarray) -> float:
-        slope = along(elements)
+    def miss(slope: _Slope) -> float:
         return abs(slope.backward - slope.measured) if slope.is_smooth(tolerance) else 0.0
 
     left = np.arange(v.size)
     while left.size > SCAN:
-        left = max(np.array_split(left, 2), key=miss)
-    misses = np.array([miss(left[i : i + 1]) for i in range(left.size)])
-    worst = left[misses.argmax()]
-    wrong = f"; {np.count_nonzero(misses > 0.01 * misses.max())} of {v.size} elements are off"
-    at = tuple(int(i) for i in np.unravel_index(worst, v.shape))
-    return at, along(np.array([worst])), wrong if left.size == v.size else ""
+        left = max(np.array_split(left, 2), key=lambda half: miss(along(half)))
+    slopes = [along(left[i : i + 1]) for i in range(left.size)]
+    worst = int(np.argmax([miss(slope) for slope in slopes]))
+    wrong = f"; {sum(slope.error() > tolerance for slope in slopes)} of {v.size} elements are off"
+    at = tuple(int(i) for i in np.unravel_index(left[worst], v.shape))
+    return at, slopes[worst], wrong if left.size == v.size else ""

@@ -14,7 +14,7 @@ import pytest
 from kernels.arrays import is_float
 
 COMMON = {"deadline": None, "derandomize": True, "database": None, "print_blob": False}
-hypothesis.settings.register_profile("default", max_examples=20, **COMMON)
+hypothesis.settings.register_profile("default", max_examples=25, **COMMON)
 hypothesis.settings.register_profile("thorough", max_examples=500, **COMMON | {"derandomize": False})
 FIND = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
 hypothesis.settings.register_profile("mutations", max_examples=20, phases=FIND, **COMMON)  # a failure need not be small

@@ -151,12 +151,17 @@ def magnitudes(case: Case, y: np.ndarray) -> dict[str, np.ndarray]:
     return {k: np.sqrt(a) for k, a in results(squares._replace(settings=linear)).items()}
 
 
-def autograd(case: Case, f) -> dict[str, np.ndarray]:
-    """`results` by PyTorch: f(*arguments, **settings) on tensors in our layouts."""
+def check_torch(case: Case, f) -> None:
+    """Results against autograd of f(*arguments, **settings) on tensors in our layouts.
+
+    Our gradients come from PyTorch's y: sigmoid's derivative y (1 - y) multiplies its last bit by 1 / (1 - y).
+    """
     inputs = [torch.tensor(case.arguments[k].copy(), requires_grad=True) for k in LAYERS[case.op].arguments]
     y = f(*inputs, **case.settings)
     y.backward(torch.tensor(case.arguments["dy"].copy()))
-    return {"y": y.detach().numpy(), **{k: x.grad.numpy() for k, x in zip(LAYERS[case.op].gradients, inputs)}}
+    gradients = {k: x.grad.numpy() for k, x in zip(LAYERS[case.op].gradients, inputs)}
+    y = y.detach().numpy()
+    assert_results(results(case, y=y), {"y": y, **gradients}, case)
 
 
 def torch_activation(z: torch.Tensor, activation: str) -> torch.Tensor:

@@ -39,7 +39,7 @@ def loops(mid, global_, w, b, dy):
 
 @given(case=helpers.cases(OP, layout=layouts()))
 def test_torch(case):
-    helpers.assert_results(helpers.results(case), helpers.autograd(case, torch_forward), case)
+    helpers.check_torch(case, torch_forward)
 
 
 @given(case=helpers.cases(OP, H=3, W=3, Cm=3, Cg=3, Cout=3, settings={"activation": ("none",)}))
@@ -67,7 +67,8 @@ def test_out(case):
     ({"activation": "max"}, ValueError, "fusion: activation must be one of none, relu, sigmoid, got 'max'"),
     ({"mid": np.ones((2, 3, 5))}, ValueError, "fusion: mid must be [N, H, W, Cm], got [2, 3, 5]"),
     ({"global_": np.ones((1, 4))}, ValueError, "fusion: global_ must be [N, Cg] with N=2 (from mid), got [1, 4]"),
-    ({"w": np.ones((8, 3))}, ValueError, "fusion: w must be [4 + 5, Cout] (channels of global_, then of mid), got [8, 3]"),
+    ({"w": np.ones((8, 3))}, ValueError,
+     "fusion: w must be [4 + 5, Cout] (channels of global_, then of mid), got [8, 3]"),
     ({"global_": np.ones((2, 4), np.float32)}, TypeError, "fusion: global_ must be float64 like mid, got float32"),
     ({"b": np.ones(9)}, ValueError, "fusion: b must be [Cout] with Cout=3 (from w), got [9]"),
     ({"out": np.ones((2, 3))}, ValueError, "fusion: out y must be [2, 3, 3, 3], got [2, 3]"),

@@ -60,8 +60,7 @@ def through_profile(pixels: np.ndarray, profile: bytes) -> np.ndarray:
     import imagecodecs  # here, since most pictures do without
 
     space, channels = PROFILES[profile[16:20]]
-    if pixels.shape[2] < channels:
-        pixels = pixels.repeat(channels, 2)
+    pixels = pixels[..., 0] if channels == 1 else pixels.repeat(channels // pixels.shape[2], 2)
     if space == "cmyk":
         pixels = pixels * 100  # Little CMS counts ink in percent
     srgb = imagecodecs.cms_transform(

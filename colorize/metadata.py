@@ -1,7 +1,7 @@
 """What a file says about a picture: EXIF, XMP, PNG texts, color profile, resolution; kept, but for three things.
 
 The orientation is applied to the pixels and then removed, what described the old pixels (size, storage, profile) is
-left to the writer, and a statement is added that the colors are estimated: in EXIF's ImageDescription, behind the text
+left to the writer, and a statement is added that the colors are estimated: in EXIF's ImageDescription, before the text
 that stands there, as IPTC's DigitalSourceType in XMP, and as a PNG text.
 """
 
@@ -57,7 +57,7 @@ class Metadata:
         text = old[1].rstrip(b"\0 ") if isinstance(old, tuple) and old[0] == ASCII else b""
         statement = STATEMENT.encode()
         if statement not in text:
-            exif[DESCRIPTION] = ASCII, (text + b"; " if text else b"") + statement + b"\0"
+            exif[DESCRIPTION] = ASCII, statement + (b"; " + text if text else b"") + b"\0"
         inner = exif.get(tags.EXIF)
         if isinstance(inner, dict):
             pixels = ((PIXEL_WIDTH, LONG, width), (PIXEL_HEIGHT, LONG, height), (COLOR_SPACE, SHORT, 1))

@@ -24,6 +24,29 @@ def default_backend() -> str:
     return "cpu" if complete("cpu") and has("numba") else "reference"
 
 
+def default_dtype(backend: str) -> str:
+    """bfloat16 where the backend multiplies it in hardware, else float32."""
+    if backend == "cpu":
+        from kernels import simd
+
+        return "bfloat16" if simd.LEVEL in ("amx", "avx512_bf16") else "float32"
+    return "bfloat16" if backend == "gpu" else "float32"
+
+
+def describe(backend: str) -> str:
+    """One line that says on what and how the backend computes."""
+    if backend == "cpu":
+        from kernels import simd
+
+        return simd.describe()
+    if backend == "gpu":
+        import cupy
+
+        name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+        return f"gpu: {name}, Triton kernels on CuPy arrays"
+    return "reference: plain NumPy or CuPy, for reading and for checking the others"
+
+
 def complete(backend: str) -> bool:
     """Whether every operation of the network has this backend."""
     return all(find_spec(f"kernels.{op}.{backend}") for op in OPERATIONS)

@@ -2,20 +2,42 @@
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
+
+from bench import BenchError
 
 COMMANDS = {
+    "kernels": "every operation at every layer shape: checked, timed, against PyTorch and the machine's ceilings",
     "network": "forward pass and training step of the whole network, ours against PyTorch's configurations",
+    "scaling": "time and memory over picture size, batch, width and processes, with the fitted growth",
+    "diff": "layer by layer, every backend against the float64 reference: errors, tolerances, where they part",
+    "tune": "searches tiles for the kernels of an operation and writes its table",
+    "gpu": "what the compiler makes of the GPU kernels; needs no GPU",
+    "compare": "two result files: what got faster or slower beyond the noise of both",
+    "report": "tables and plots of result files; --readme puts them into README.md",
 }
 
 
-def main(argv: list[str]) -> None:
-    if not argv or argv[0] not in COMMANDS:
+def main(argv: list[str]) -> int:
+    known = {name: text for name, text in COMMANDS.items() if find_spec(f"bench.{name}")}
+    if not argv or argv[0] not in known:
         print("usage: python -m bench COMMAND [options]\n\ncommands:")
-        for name, text in COMMANDS.items():
+        for name, text in known.items():
             print(f"  {name:<9} {text}")
-        raise SystemExit(0 if argv and argv[0] in ("-h", "--help") else 2)
-    import_module(f"bench.{argv[0]}").main(argv[1:])
+        return 0 if argv and argv[0] in ("-h", "--help") else 2
+    try:
+        return import_module(f"bench.{argv[0]}").main(argv[1:]) or 0
+    except (BenchError, ImportError, MemoryError) as error:
+        text = "out of memory; try a smaller --batch, --width or --size" if isinstance(error, MemoryError) else error
+        print(f"bench {argv[0]}: {text}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"bench {argv[0]}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # a reader such as `head` has enough
+        return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ PACKAGES = ("numpy", "numba", "torch", "cupy-cuda13x", "triton")
 def machine() -> dict[str, Any]:
     """Name of the processor, number of cores, versions of what computes, date and commit of this checkout."""
     return {
-        "cpu": cpu_name(), "cores": core_count(), "python": platform.python_version(),
+        "cpu": cpu_name(), "cores": core_count(), "gpu": gpu_name(), "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := version_of(name))},
         "date": date.today().isoformat(), "commit": commit(),
     }
@@ -36,8 +36,33 @@ def cpu_name() -> str:
     return f"{found.get('model name', platform.machine())} ({family}; {' '.join(features) or 'no AVX2'})"
 
 
+def cores() -> set[int]:
+    """Numbers of the cores that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
 def core_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(cores())
+
+
+def cache_bytes() -> int:
+    """Size of the last cache of the first core; 64 MiB where Linux does not say."""
+    found = []
+    for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = file.read_text().strip()
+        found.append(int(text.rstrip("KMG")) << {"K": 10, "M": 20, "G": 30}.get(text[-1], 0))
+    return max(found, default=64 << 20)
+
+
+def gpu_name() -> str:
+    """Name and clocks (now and at most, MHz) of the GPU, as nvidia-smi gives them; "" without one."""
+    query = ["nvidia-smi", "--query-gpu=name,clocks.sm,clocks.max.sm,clocks.mem", "--format=csv,noheader,nounits"]
+    try:
+        line = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return ""
+    name, now, most, memory = (part.strip() for part in line.split(","))
+    return f"{name} (SM {now} of {most} MHz, memory {memory} MHz)"
 
 
 def version_of(package: str) -> str | None:

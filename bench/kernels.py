@@ -1,0 +1,153 @@
+"""Every operation at every layer shape, forward and backward: checked, then timed beside PyTorch, in turns.
+
+Caches are flushed before every run and weights prepared beforehand, as for a layer whose turn comes in a network. A
+share above 100 % of the matrix unit means fewer products than the formula has (Winograd).
+"""
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench import BenchError, options, results
+from bench.calls import arguments, call, place
+from bench.cases import Case, cases
+from bench.ceilings import Ceilings, ceilings
+from bench.check import CheckError, check
+from bench.machine import core_count, machine
+from bench.timing import Events, Race, Spread, Wall, race
+from nn.network import as_dtype
+
+COLUMNS = "{:<18} {:<12} {:<9} {:>9} {:>19} {:>8} {:>7} {:>8} {:>7} {:>9} {:>6} {:>13} {}"
+HEADER = ("operation", "layer", "work", "median", "20 to 80 %", "TFLOP/s", "matrix", "GB/s", "memory", "PyTorch",
+          "ratio", "20 to 80 %", "")  # fmt: skip
+SHORT = {"value_and_gradient": "both"}
+
+
+def main(argv: list[str]) -> int:
+    args = parse(argv)
+    own = load(args.with_, args.op) if args.with_ else None
+    pairs, rows, failed = options.chosen(args), [], 0
+    print(f"{machine()['gpu'] or machine()['cpu']}, {core_count()} cores; width {args.width:g}, "
+          f"{args.size}x{args.size}, batch {args.batch}; ratio = PyTorch's time / ours")  # fmt: skip
+    for backend, dtype in pairs:
+        found = [case for case in cases(options.settings(args), args.size, args.batch) if selected(case, args, own)]
+        if not found:
+            raise BenchError("no case has that operation, layer and work; `python -m nn` lists the layers")
+        limits = ceilings(dtype, backend)
+        print(f"\n{backend} {dtype}; {limits.line()}\n{COLUMNS.format(*HEADER)}")
+        for case in found:
+            try:
+                rows += measure(case, backend, dtype, limits, own, args)
+            except CheckError as error:
+                failed += 1
+                print(error)
+    if args.csv:
+        results.write(args.csv, rows)
+    if failed:
+        print(f"bench kernels: {failed} checks failed, those kernels were not timed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    p = options.parser("kernels", __doc__)
+    p.add_argument("--op", help="one operation, such as conv3x3")
+    p.add_argument("--layer", help="one layer (low.3) or part (low)")
+    p.add_argument("--work", choices=("forward", "backward"), help="one of the two")
+    p.add_argument("--batch", type=options.positive(int), default=8)
+    p.add_argument("--with", dest="with_", type=Path, metavar="FILE",
+                   help="a Python file with forward and/or backward of one operation: OP = 'conv3x3' in it, or --op")
+    p.add_argument("--seconds", type=options.positive(float), default=1.0, help="for each case (default 1)")
+    args = p.parse_args(argv)
+    ops = sorted({case.op for case in cases(options.settings(args), args.size, 1)})
+    if args.op and args.op not in ops:
+        raise BenchError(f"--op must be one of {', '.join(ops)}, got {args.op}")
+    return args
+
+
+def load(path: Path, op: str | None) -> ModuleType:
+    """A user's file as a module with `OP`, the operation that it provides. Raises BenchError with one line."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise BenchError(f"{path}: no such Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # as `python FILE` would
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BenchError(f"{path}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    module.OP = op or getattr(module, "OP", None)
+    if not isinstance(module.OP, str):
+        raise BenchError(f"{path}: say which operation it provides, with --op or OP = 'conv3x3' in the file")
+    return module
+
+
+def selected(case: Case, args: argparse.Namespace, own: ModuleType | None) -> bool:
+    if own and not (case.op == own.OP and hasattr(own, case.work)):
+        return False
+    layer = not args.layer or case.layer == args.layer or case.layer.split(".")[0] == args.layer
+    return layer and args.op in (None, case.op) and args.work in (None, case.work)
+
+
+def measure(
+    case: Case, backend: str, dtype: str, limits: Ceilings, own: ModuleType | None, args: argparse.Namespace
+) -> list[results.Row]:
+    """Checks ours and, where given, the user's; times them beside PyTorch; prints a line each; the CSV's rows."""
+    from bench.torch_ops import torch_calls
+
+    arrays = arguments(case, dtype)
+    check(case, backend, dtype, arrays=arrays)
+    functions: dict[str, Any] = {"ours": call(case, place(arrays, backend), dtype, backend)}
+    if own:
+        try:
+            check(case, backend, dtype, own, arrays)
+            plain = place(arrays, "reference" if backend == "cpu" else backend)  # contiguous, as the contract says
+            functions["yours"] = call(case, plain, dtype, backend, own)
+        except CheckError as error:
+            raise CheckError(f"{args.with_}: {error}") from None
+        except Exception as error:
+            raise BenchError(f"{args.with_}: {case.name}: {type(error).__name__}: {error}") from error
+    functions |= torch_calls(case, arrays, "cuda" if backend == "gpu" else "cpu")
+    found = race(functions, args.seconds, clock=Events() if backend == "gpu" else Wall())
+    rows = [row(case, name, found, backend, dtype, limits, args) for name in functions]
+    for name, line in zip(functions, rows):
+        if name in ("ours", "yours"):
+            print_row(case, name, line, found)
+    return rows
+
+
+def row(
+    case: Case, name: str, found: Race, backend: str, dtype: str, limits: Ceilings, args: argparse.Namespace
+) -> results.Row:
+    """One CSV row. PyTorch's share of the ceilings is given too; the ratio is that of its fastest variant to this."""
+    times = found.times[name]
+    t, low, high = Spread.of(times.seconds)
+    traffic = case.bytes(as_dtype(dtype))
+    rivals = [n for n in found.times if n.startswith("torch")]
+    ratio = found.ratio(min(rivals, key=lambda n: found.times[n].median), name) if rivals else None
+    figures = {"ratio": ratio.median, "ratio_p20": ratio.low, "ratio_p80": ratio.high} if ratio else {}
+    return {
+        "command": "kernels", "backend": backend, "dtype": dtype, "op": case.op, "layer": case.layer, "work": case.work,
+        "batch": case.batch, "size": args.size, "width": args.width, "config": name, "quantity": "seconds",
+        "p50": t, "p20": low, "p80": high, "rounds": len(times.seconds),
+        "tflops": case.flops / t / 1e12, "gbytes_s": traffic / t / 1e9, "matrix_share": case.flops / t / limits.flops,
+        "memory_share": traffic / t / limits.bytes, **figures,
+        "ceiling_tflops": limits.flops / 1e12, "ceiling_gbytes_s": limits.bytes / 1e9,
+        "mark": (ratio or Spread(t, low, high)).mark(found.others),
+    }  # fmt: skip
+
+
+def print_row(case: Case, name: str, line: results.Row, found: Race) -> None:
+    rivals = [times.median for rival, times in found.times.items() if rival.startswith("torch")]
+    ratio = [f"{line['ratio']:.2f}", f"{line['ratio_p20']:.2f} to {line['ratio_p80']:.2f}"] if rivals else ["-", "-"]
+    products = [f"{line['tflops']:.3f}", f"{line['matrix_share']:.0%}"] if case.flops else ["-", "-"]
+    print(COLUMNS.format(
+        case.op if name == "ours" else "  yours", case.layer, SHORT.get(case.work, case.work),
+        results.seconds(line["p50"]), f"{results.seconds(line['p20'])} to {results.seconds(line['p80'])}",
+        *products, f"{line['gbytes_s']:.1f}", f"{line['memory_share']:.0%}",
+        results.seconds(min(rivals)) if rivals else "-", *ratio, line["mark"],
+    ).rstrip(), flush=True)  # fmt: skip

@@ -1,0 +1,84 @@
+"""Options that several commands share, and what they mean on this machine."""
+
+import argparse
+from pathlib import Path
+
+from bench import BenchError
+from kernels.dispatch import BACKENDS, implementation
+from nn import Settings, default_backend
+from nn.backends import OPERATIONS, complete
+
+DTYPES = ("bfloat16", "float16", "float32", "float64")
+OF_BACKEND = {"reference": ("float32", "float64"), "cpu": ("bfloat16", "float32"), "gpu": DTYPES[:3]}
+CLASSES = 205  # of the paper
+
+
+def positive(kind: type, multiple: int = 1):
+    """A parser of positive numbers for argparse; `multiple` of which they must be."""
+
+    def parse(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if value <= 0 or multiple > 1 and value % multiple:
+            of = f" and a multiple of {multiple}" if multiple > 1 else ""
+            raise argparse.ArgumentTypeError(f"must be positive{of}, got {text!r}")
+        return value
+
+    return parse
+
+
+def parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog=f"python -m bench {command}", description=description)
+    p.add_argument("--backend", nargs="+", choices=(*BACKENDS, "all"), help="default: the best of this machine")
+    p.add_argument("--dtype", nargs="+", choices=DTYPES, help="of activations and weights, default the backend's best")
+    p.add_argument("--width", type=positive(float), default=1.0, help="scales every channel count (default 1)")
+    p.add_argument("--size", type=positive(int, 8), default=224, help="side of the pictures (default 224)")
+    p.add_argument("--csv", type=Path, metavar="FILE", help="also write the rows into this file")
+    return p
+
+
+def settings(args: argparse.Namespace) -> Settings:
+    return Settings(args.width, tuple(map(str, range(CLASSES))), args.size)
+
+
+def chosen(args: argparse.Namespace, every: bool = False) -> list[tuple[str, str]]:
+    """(backend, dtype) pairs to measure; without --dtype the first of each backend, or all where `every`.
+
+    Raises BenchError for a backend that cannot run here or a dtype that it does not have.
+    """
+    named = args.backend or (["all"] if every else [default_backend()])
+    backends = [b for b in BACKENDS if runs(b)] if "all" in named else named
+    pairs = []
+    for backend in backends:
+        if (why := refusal(backend)):
+            raise BenchError(f"backend {backend} cannot run here: {why}")
+        has = OF_BACKEND[backend]
+        if args.dtype and not set(args.dtype) & set(has) and "all" not in named:
+            raise BenchError(f"backend {backend} has no {', '.join(args.dtype)}; choose of {', '.join(has)}")
+        wanted = [d for d in args.dtype if d in has] if args.dtype else has if every else has[:1]
+        pairs += [(backend, dtype) for dtype in wanted]
+    if not pairs:
+        raise BenchError(f"no backend of this machine has {', '.join(args.dtype)}")
+    return pairs
+
+
+def runs(backend: str) -> bool:
+    return not refusal(backend)
+
+
+def refusal(backend: str) -> str:
+    """Why the backend cannot run on this machine, in one line; "" where it can."""
+    if not complete(backend):
+        return "it lacks operations that the network needs"
+    try:
+        for op in sorted(OPERATIONS):
+            implementation(op, backend)
+        if backend == "gpu":
+            from kernels import launch
+
+            launch.target()
+    except (ImportError, RuntimeError, ValueError) as error:
+        return str(error).splitlines()[0]
+    return ""

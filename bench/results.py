@@ -1,0 +1,68 @@
+"""Rows of results: one form for all commands, written as CSV together with where, when and from what they came."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bench import BenchError
+from bench.machine import machine
+
+KEY = ("command", "backend", "dtype", "op", "layer", "work", "batch", "size", "width", "config", "quantity")
+FIGURES = ("p50", "p20", "p80", "rounds", "tflops", "gbytes_s", "matrix_share", "memory_share",
+           "ratio", "ratio_p20", "ratio_p80", "ceiling_tflops", "ceiling_gbytes_s", "mark", "note")
+CONDITIONS = ("cpu", "cores", "gpu", "python", "versions", "date", "commit")
+FIELDS = (*KEY, *FIGURES, *CONDITIONS)
+Row = dict[str, Any]  # of FIELDS; times in seconds, memory in bytes, ratios PyTorch / ours
+
+
+def conditions() -> Row:
+    """The columns that say where, when and from what, from `machine`."""
+    found = machine()
+    versions = " ".join(f"{name}={version}" for name, version in found["versions"].items())
+    return {**{name: found[name] for name in CONDITIONS if name != "versions"}, "versions": versions}
+
+
+def write(path: str | Path, rows: Iterable[Row]) -> None:
+    """Writes rows as CSV, with this machine's conditions; floats with five digits."""
+    same = conditions()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, restval="", lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in {**row, **same}.items()})
+
+
+def read(path: str | Path) -> list[Row]:
+    """The rows of a CSV file; figures as floats where they are there. Raises BenchError for another kind of file."""
+    try:
+        with open(path, newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            missing = set((*KEY, "p50")) - set(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if missing:
+        raise BenchError(f"{path}: not results of this program (no column {', '.join(sorted(missing))})")
+    for number, row in enumerate(rows, 2):
+        for name in FIGURES:
+            if row.get(name) and name not in ("mark", "note"):
+                try:
+                    row[name] = float(row[name])
+                except ValueError:
+                    raise BenchError(f"{path}:{number}: {name} must be a number, got {row[name]!r}") from None
+    return rows
+
+
+def seconds(t: float) -> str:
+    """ "1.23 s", "45.6 ms", "789 us"."""
+    for unit, factor in (("s", 1), ("ms", 1e3), ("us", 1e6)):
+        if t * factor >= 1 or unit == "us":
+            value = t * factor
+            return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
+    return ""
+
+
+def size(n: float) -> str:
+    return f"{n / 2**30:.2f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"

@@ -148,13 +148,15 @@ def color(job: Job, colorizer: Colorizer, style: Picture | None, saturation: flo
     """One photograph, from file to file. Raises ImageError about this one, OSError where no other can be written."""
     picture = images.read(job.source)
     try:
-        colored = colorizer.colorize(picture, *images.depth(job.target, picture), style, saturation)
         job.target.parent.mkdir(parents=True, exist_ok=True)
+        colored = colorizer.colorize(picture, *images.depth(job.target, picture), style, saturation)
         return colored, picture, picture.notes + images.write(job.target, colored.pixels, picture)
     except MemoryError:
         height, width = picture.luminance.shape
         raise ImageError(f"{job.source}: not enough memory for {width} x {height} pixels; close other programs, "
                          "or make it smaller") from None  # fmt: skip
+    except (FileExistsError, NotADirectoryError):
+        raise ImageError(f"{job.target}: cannot be written ({job.target.parent} is not a folder)") from None
     except OSError as error:
         if error.errno in FULL_DISK:
             raise OSError(error.errno, "the disk is full; free some space and call again", job.target) from None

@@ -21,6 +21,7 @@ from kernels.color.reference import lab_to_linear, linear_to_rgb, rgb_to_linear
 
 THREADS = 8  # at most: each holds some 20 MB while it works
 TINY = 1e-300
+UNTOUCHED = 0.999  # a color that keeps this share of its distance from grey does not count as forced
 
 
 class Chroma(NamedTuple):
@@ -102,4 +103,4 @@ def into_gamut(y: np.ndarray, linear: np.ndarray) -> tuple[np.ndarray, int]:
         part = offset[..., channel]
         room = np.where(part > 0, 1 - y, y)
         t = np.minimum(t, room / np.maximum(np.abs(part), TINY))
-    return np.clip(y[..., None] + t[..., None] * offset, 0, 1), int(np.count_nonzero(t < 1))
+    return np.clip(y[..., None] + t[..., None] * offset, 0, 1), int(np.count_nonzero(t < UNTOUCHED))

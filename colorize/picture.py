@@ -100,6 +100,7 @@ def planes_of(image: Image.Image) -> Planes:
         return Planes(pixels, None, 65535) if pixels.dtype.itemsize == 2 else scaled(pixels)
     grey = mode in GREY_MODES
     try:
+        image = image.convert("LA") if mode == "La" else image
         if image.has_transparency_data:
             rgba = np.asarray(image.convert("RGBA"))
             return Planes(rgba[..., :1] if grey else rgba[..., :3], rgba[..., 3], 255)

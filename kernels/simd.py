@@ -96,10 +96,12 @@ def cache_folder() -> Path:
 
 
 CACHE = str(cache_folder())
+KERNELS = set()  # what `compiled` decorates
 
 
 def compiled(function: Any) -> Any:
     """Decorates a kernel: compiled on its first call, kept on disk, runs without the interpreter's lock."""
+    KERNELS.add(function)
     ours, config.CACHE_DIR = config.CACHE_DIR, CACHE
     try:
         return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
@@ -117,7 +119,7 @@ class Progress(event.Listener):
 
     def on_start(self, e: event.Event) -> None:
         kernel = e.data["dispatcher"].py_func
-        if kernel.__module__.startswith("kernels.") and "cache" in e.data["dispatcher"].targetoptions:
+        if kernel in KERNELS:
             print(f"cpu: compiling {kernel.__module__[8:]}.{kernel.__name__} for {LEVEL}", file=sys.stderr)
 
     def on_end(self, e: event.Event) -> None:

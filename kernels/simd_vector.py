@@ -313,7 +313,7 @@ def sandwich(builder, matrix, half, x, row, pixel):
 
 
 def transform(matrices):
-    """An intrinsic: V = M X M^T of squares of vectors, X[i, j] at x + i row + j pixel, V's elements `plane` bytes apart.
+    """An intrinsic: V = M X M^T of squares of vectors, X[i, j] at x + i row + j pixel, V[i, j] `plane` apart.
 
     `kind`, an element of the products' dtype, chooses M among `matrices`: [0] for bfloat16, [1] for float32.
     """

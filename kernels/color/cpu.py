@@ -20,9 +20,9 @@ def encode(rgb, space, top, left, flip, size, *, dtype=np.float32, out=None):
     dtype = np.dtype(dtype)
     wide = dtype if dtype in FLOATS else FLOATS[0]
     luminance, chroma = np.empty((n, h, w, 1), wide), np.empty((n, h // 2, w // 2, CHANNELS[space]), wide)
-    codes = rgb if rgb.dtype in (np.uint8, np.uint16) else rgb.astype(wide, copy=False)
+    codes = rgb.astype(np.uint16 if rgb.dtype.kind == "u" else wide, copy=False)  # one kernel for 8 and 16 bits
     top, left, flip = (corner if a is None else np.asarray(a).astype(np.int64) for a in (top, left, flip))
-    launch(encode_rows, n * (h // 2), 0, np.ascontiguousarray(codes), table(codes.dtype, wide), SPACES.index(space),
+    launch(encode_rows, n * (h // 2), 0, np.ascontiguousarray(codes), table(rgb.dtype, wide), SPACES.index(space),
            top, left, flip, luminance, chroma)
     if out is None:
         return luminance.astype(dtype, copy=False), chroma.astype(dtype, copy=False)
@@ -42,7 +42,7 @@ def decode(luminance, chroma, space):
 @lru_cache(8)
 def table(codes, dtype):
     """For each code its value in [0, 1] and its linear value; empty for floats."""
-    if codes.kind == "f":
+    if codes.kind != "u":
         return np.empty((2, 0), dtype)
     s = np.arange(np.iinfo(codes).max + 1) / np.iinfo(codes).max
     return np.array([s, np.where(s <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4)], dtype)

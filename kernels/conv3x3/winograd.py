@@ -3,8 +3,8 @@
     Y = A^T [sum over c of (G w G^T) * (B^T x B)] A     for each tile of m x m outputs, from (m+2) x (m+2) inputs   (1)
     dw = G^T [sum over tiles of (B^T x B) * (A dz A^T)] G                                                          (2)
 
-* is elementwise, so that (1) is (m+2)^2 matrix products of [tiles, Cin] with [Cin, Cout]: m = 2 needs 16/36 of the plain
-method's products, m = 4 36/144. dx is (1) on dz with w turned by 180 degrees and transposed. Products in bfloat16
+* is elementwise, so that (1) is (m+2)^2 matrix products of [tiles, Cin] with [Cin, Cout]: m = 2 needs 16/36 of the
+plain method's, m = 4 36/144. dx is (1) on dz with w turned by 180 degrees and transposed. Products in bfloat16
 take m = 2, whose transforms only add and halve: their error is about twice the direct method's. Those in float32 take
 m = 4, whose error is about 12 times float32's, far below bfloat16's rounding.
 """
@@ -65,7 +65,7 @@ def side(kind):
 
 @compiled
 def transform_filters(first, last, scratch, like_w, kind, w, tap, step, elements, u):
-    """U = G w G^T, plane after plane. Unit: LANES weights of each tap; `tap`: the first, `step`: +1, or -1 to turn w."""
+    """U = G w G^T, plane after plane. Unit: LANES weights of each tap; `tap`: the first, `step`: +1, or -1 turns."""
     plane, size = elements * size_of(kind), size_of(like_w)
     for unit in range(first, last):
         at = w + size * (tap * elements + unit * LANES)
@@ -111,18 +111,18 @@ def multiply_tiles(first, last, scratch, like_x, kind, like_y, x, u, bias, y, pl
                 n, at = (t0 + t) // per_image, (t0 + t) % per_image
                 i, j = at // across * m, at % across * m
                 for o in range(panel * PANEL, min((panel + 1) * PANEL, cout), LANES):
-                    from_c = c + t * 4 * PANEL + 4 * (o - panel * PANEL)
-                    of_output(kind, np.float32(0), np.float32(0), from_c, (m + 2) * c_plane, c_plane, squares, 4 * LANES)
+                    from_c, line = c + t * 4 * PANEL + 4 * (o - panel * PANEL), 4 * LANES
+                    of_output(kind, np.float32(0), np.float32(0), from_c, (m + 2) * c_plane, c_plane, squares, line)
                     b, to = load(np.float32(0), bias + 4 * o), y + n * y_image + o * size_of(like_y)
                     for di in range(min(m, height - i)):
                         for dj in range(min(m, width - j)):
-                            z = load(np.float32(0), squares + 4 * LANES * (di * m + dj)) + b
+                            z = load(np.float32(0), squares + line * (di * m + dj)) + b
                             where = to + (i + di) * y_row + (j + dj) * y_pixel
                             store(like_y, where, activate(z, activation))
 
 
 def convolve(x, dtype, shape, u, bias, y, activation=0):
-    """y `[N, H, W, Cout]` = act(bias + x * w), equation (1); x an Image of that shape `[N, H, W, Cin]`, u from `filters`."""
+    """y `[N, H, W, Cout]` = act(bias + x * w), equation (1); x an Image of that shape, u from `filters`."""
     (n, h, width, cin), cout, kind = shape, y.shape[3], arithmetic(dtype)
     m = tile(kind)
     tiles, planes = n * -(-h // m) * -(-width // m), (m + 2) ** 2
@@ -195,7 +195,7 @@ def transform_sums(first, last, scratch, kind, c, dw, cin, cout, c_row):
 
 
 def weight_gradient(x, dtype, shape, z, zeros, dw):
-    """dw, equation (2), contiguous float32; x, z: Images of `[N, H, W, Cin]` and Cout, `zeros`: offset of zeros behind z."""
+    """dw, equation (2), contiguous float32; x, z: Images, x of that shape, `zeros`: offset of zeros behind z."""
     (n, h, width, cin), cout, kind = shape, dw.shape[3], arithmetic(dtype)
     m = tile(kind)
     tiles, planes, filled = n * -(-h // m) * -(-width // m), (m + 2) ** 2, panels(cout) * PANEL

@@ -1,0 +1,159 @@
+"""The cpu backend's layers against the reference: odd sizes, whole vectors, several blocks, any memory layout."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_dtypes import bfloat16
+
+from kernels import conv3x3, simd, strategies
+from kernels.arrays import ACTIVATIONS
+from kernels.conv3x3 import winograd
+from tests import helpers
+
+DTYPES = pytest.mark.parametrize("dtype", [bfloat16, np.float32])
+# Winograd's transforms multiply the rounding errors of the products: F(2x2) about twice, F(4x4) twelve times in the
+# root mean square of normal data (`winograd.py`); `compare` allows five times what is to be expected already
+WINOGRAD = {"bfloat16": 1.0, "float32": 4.0}
+
+
+def border(name, a):
+    """Activations in buffers of the backend's own, of which nothing is copied."""
+    if a.ndim != 4 or name == "w":
+        return a
+    buffer = simd.allocate(a.shape, a.dtype)
+    buffer[...] = a
+    return buffer
+
+
+def check(case, dtype, scale=1.0, place=border):
+    helpers.check_backend(case, "cpu", np.dtype(dtype).name, dtype, scale, place)
+
+
+def drawn(op, sizes, seed=0, **chosen):
+    """A case of given sizes."""
+    rng = np.random.default_rng(seed)
+    layer = helpers.LAYERS[op]
+    arguments = {k: rng.standard_normal(helpers.shape(p, sizes)) for k, p in layer.arguments.items()}
+    case = helpers.Case(op, sizes, arguments, {k: v[0] for k, v in layer.settings.items()} | chosen)
+    return case._replace(arguments={**arguments, "dy": rng.standard_normal(helpers.forward(case).shape)})
+
+
+@DTYPES
+@pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "upsample2x", "linear", "fusion"])
+@settings(max_examples=30)
+@given(data=st.data())
+def test_small(op, dtype, data):
+    """One pixel, one channel, odd and even sizes, arrays of any layout, which are copied."""
+    case = data.draw(helpers.cases(op, layout=strategies.layouts()))
+    check(case, dtype, place=data.draw(st.sampled_from([border, lambda name, a: a])))
+
+
+@DTYPES
+@pytest.mark.parametrize("op, sizes", [
+    ("conv3x3", dict(N=3, H=9, W=14, Cin=40, Cout=37)),
+    ("conv3x3", dict(N=1, H=33, W=20, Cin=1, Cout=64)),
+    ("conv3x3", dict(N=2, H=25, W=26, Cin=32, Cout=2)),
+    ("upsample2x_conv3x3", dict(N=2, H=17, W=9, Cin=48, Cout=32)),
+    ("linear", dict(N=7, Cin=5003, Cout=70)),
+    ("linear", dict(N=37, Cin=130, Cout=205)),
+    ("fusion", dict(N=3, H=12, W=11, Cm=40, Cg=24, Cout=33)),
+    ("upsample2x", dict(N=2, H=5, W=7, C=33)),
+])  # fmt: skip
+def test_large(op, sizes, dtype):
+    """More than a block, a panel, a run, with odd ends."""
+    for stride in helpers.LAYERS[op].settings.get("stride", (None,)):
+        check(drawn(op, sizes, **({"stride": stride} if stride else {})), dtype)
+
+
+@st.composite
+def winograd_sizes(draw):
+    channels = st.sampled_from([32, 48, 64, 80])
+    sizes = dict(N=draw(st.integers(1, 3)), H=draw(st.integers(4, 14)), W=draw(st.integers(4, 14)))
+    return sizes | dict(Cin=draw(channels), Cout=draw(channels))
+
+
+@DTYPES
+@settings(max_examples=15)
+@given(sizes=winograd_sizes(), activation=st.sampled_from(ACTIVATIONS), seed=st.integers(0, 99))
+def test_winograd(dtype, sizes, activation, seed):
+    check(drawn("conv3x3", sizes, seed, activation=activation), dtype, WINOGRAD[np.dtype(dtype).name])
+
+
+@DTYPES
+def test_winograd_in_blocks(dtype):
+    """Several blocks of tiles in each pass, the last of an odd number of tiles."""
+    sizes = dict(N=3, H=31, W=33, Cin=32, Cout=96)
+    assert winograd.pays((3, 31, 33, 32), 96, np.dtype(dtype)) == (simd.LEVEL != "amx")
+    check(drawn("conv3x3", sizes), dtype, WINOGRAD[np.dtype(dtype).name])
+
+
+@pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "linear"])
+def test_float32_results_of_bfloat16(op):
+    """Chroma and logits: y, and so dy, stay float32."""
+    sizes = {"N": 3, "H": 6, "W": 7, "Cin": 20, "Cout": 5}
+    case = drawn(op, sizes, activation="sigmoid")
+    stored = case.converted(lambda k, a: a.astype(np.float32 if k in ("b", "dy") else bfloat16))
+    exact = stored.converted(lambda k, a: a.astype(np.float64))
+    want = helpers.results(exact)
+    y = np.full(want["y"].shape, np.nan, np.float32)
+    assert helpers.forward(stored, "cpu", out=y) is y
+    gradients = helpers.backward(stored, want["y"].astype(np.float32), "cpu")
+    got = {"y": y, **dict(zip(helpers.LAYERS[op].gradients, gradients))}
+    helpers.assert_results(got, want, exact, "bfloat16", usual=helpers.magnitudes(exact, want["y"]))
+
+
+@pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "upsample2x", "linear", "fusion"])
+@given(data=st.data())
+@settings(max_examples=5)
+def test_out(op, data):
+    """Results go into whatever buffers are given: dense, with a border, of another layout or dtype."""
+    sizes = dict(N=2, H=4, W=3, Cin=5, Cout=6, Cm=3, Cg=2, C=4)
+    case = drawn(op, {k: sizes[k] for k in helpers.LAYERS[op].sizes}).converted(lambda k, a: a.astype(np.float32))
+    want = helpers.results(case, "cpu")
+
+    def buffer(a):
+        place = data.draw(st.sampled_from(["dense", "border", "double", *strategies.LAYOUTS]))
+        if place in strategies.LAYOUTS:
+            return strategies.lay_out(np.full(a.shape, np.nan, np.float32), place)
+        return simd.allocate(a.shape, np.float32) if place == "border" else \
+            np.full(a.shape, np.nan, np.float64 if place == "double" else np.float32)
+
+    y = buffer(want["y"])
+    assert helpers.forward(case, "cpu", out=y) is y
+    np.testing.assert_array_equal(y, want["y"])
+    buffers = tuple(buffer(want[k]) for k in helpers.LAYERS[op].gradients)
+    found = helpers.backward(case, want["y"], "cpu", out=buffers if len(buffers) > 1 else buffers[0])
+    for name, got, given_buffer in zip(helpers.LAYERS[op].gradients, found, buffers):
+        assert got is given_buffer, name
+        np.testing.assert_array_equal(got, want[name], err_msg=name)
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 9, 32), (2, 5, 5, 7)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_prepared_weights_are_refreshed(shape, stride):
+    """`prepare(w, out=old)` makes every form stale; without it, what was prepared stays."""
+    rng = np.random.default_rng(0)
+    x, b = rng.standard_normal(shape).astype(np.float32), np.zeros(shape[3], np.float32)
+    w = rng.standard_normal((3, 3, shape[3], shape[3])).astype(np.float32)
+    prepared = conv3x3.prepare(w, backend="cpu")
+
+    def step():
+        y = conv3x3.forward(x, w, b, stride, prepared=prepared, backend="cpu")
+        return y, conv3x3.backward(y, x, w, y, stride, prepared=prepared, backend="cpu")[0]
+
+    first = step()
+    w *= 2
+    for old, same in zip(first, step()):
+        np.testing.assert_array_equal(old, same)
+    assert conv3x3.prepare(w, out=prepared, backend="cpu") is prepared
+    y, dx = step()
+    np.testing.assert_array_equal(y, 2 * first[0])
+    np.testing.assert_array_equal(dx, 4 * first[1])
+
+
+@pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "upsample2x", "linear", "fusion"])
+def test_other_dtypes_are_rejected(op):
+    case = drawn(op, dict(N=1, H=2, W=2, Cin=2, Cout=2, Cm=2, Cg=2, C=2))
+    message = f"{op}: the cpu backend takes bfloat16 or float32, got float64; use backend='reference'"
+    helpers.rejects(message, TypeError, helpers.forward, case, "cpu")

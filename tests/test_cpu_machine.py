@@ -1,0 +1,127 @@
+"""The cpu backend and its machine: buffers, threads, compiled code, every level of instructions that the CPU has."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_dtypes import bfloat16
+
+from kernels import dispatch, simd
+from tests import helpers
+from tests.test_cpu_layers import border, drawn
+
+ROOT = Path(__file__).parent.parent
+CASES = [
+    ("conv3x3", dict(N=2, H=30, W=28, Cin=32, Cout=64), {"stride": 1}),
+    ("conv3x3", dict(N=2, H=15, W=14, Cin=20, Cout=70), {"stride": 2}),
+    ("upsample2x_conv3x3", dict(N=2, H=14, W=9, Cin=16, Cout=40), {}),
+    ("linear", dict(N=5, Cin=700, Cout=300), {}),
+    ("fusion", dict(N=2, H=9, W=9, Cm=32, Cg=16, Cout=48), {}),
+]
+
+
+def run(*arguments, **environment):
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=os.environ | environment,
+                          capture_output=True, text=True)
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of threads, and sets it back."""
+    before = simd.threads()
+    yield simd.set_threads
+    simd.set_threads(before)
+
+
+def bits(case, dtype):
+    stored = case.converted(lambda k, a: border(k, a.astype(np.float32 if k == "b" else dtype)))
+    return [r.tobytes() for r in helpers.results(stored, "cpu").values()]
+
+
+@pytest.mark.parametrize("dtype", [bfloat16, np.float32])
+@pytest.mark.parametrize("op, sizes, options", CASES)
+def test_same_bits_for_every_number_of_threads(op, sizes, options, dtype, threads):
+    case = drawn(op, sizes, **options)
+    threads(1)
+    want = bits(case, dtype)
+    for n in (1, 2, 3, 5):
+        threads(n)
+        assert bits(case, dtype) == want, n
+
+
+def test_several_python_threads_at_once():
+    """Each with its own case, all on the same pool."""
+    cases = [drawn(op, sizes, seed, **options) for seed in range(2) for op, sizes, options in CASES]
+    want = [bits(case, bfloat16) for case in cases]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            assert list(pool.map(lambda case: bits(case, bfloat16), cases)) == want
+
+
+def test_threads_must_be_positive():
+    helpers.rejects("cpu: the number of threads must be at least 1, got 0", ValueError, simd.set_threads, 0)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7, 3), (1, 1, 1, 1), (3, 8, 4, 16)])
+def test_buffers_have_a_border_of_zeros(shape):
+    x = dispatch.allocate(shape, bfloat16, "cpu")
+    assert x.shape == shape and x.dtype == bfloat16 and not x.any()
+    x[...] = 1
+    image = simd.image(x)
+    assert image.memory is x and image.start % 64 == 0
+    n, h, w, c = shape
+    row = np.frombuffer((simd.ctypes.c_char * (n * image.image)).from_address(image.start), np.uint16)
+    padded = row.reshape(n, -1, image.row // 2 // c, c)
+    assert padded.shape[1] >= -(-h // 4) * 4 + 2 and padded.shape[2] >= -(-w // 4) * 4 + 2
+    assert padded[:, 1 : h + 1, 1 : w + 1].all() and np.count_nonzero(padded) == x.size
+
+
+def test_only_whole_buffers_are_read_in_place():
+    """Views whose border is not zeros are copied, parts of the batch are not."""
+    x = simd.allocate((3, 6, 6, 4), np.float32)
+    for view in (x, x[:], x[1:], x[2:3]):
+        assert simd.image(view).memory is view
+    for view in (x[:, 1:], x[:, :, :5], x[:, ::2], x[..., :2], x[::2], x[::-1], x.transpose(0, 2, 1, 3), x[:0],
+                 x.view(np.int32), np.zeros((3, 6, 6, 4), np.float32)):
+        assert simd.image(view).memory is not view
+
+
+def test_vectors_of_other_ranks_are_aligned():
+    for shape in ((5,), (3, 7), (0, 4)):
+        assert simd.address(simd.allocate(shape, np.float32)) % 64 == 0
+
+
+def test_describe_is_one_line():
+    assert simd.describe().startswith("cpu: ") and simd.LEVEL in simd.describe() and "\n" not in simd.describe()
+
+
+def test_unknown_levels_are_rejected():
+    found = run("-c", "import kernels.simd", LTBC_CPU="avx1024")
+    message = f"ValueError: cpu: LTBC_CPU must be one of {', '.join(simd.available())} on this CPU, got 'avx1024'"
+    assert found.returncode and found.stderr.strip().splitlines()[-1] == message
+
+
+SMALL = "import numpy as np; from kernels import adadelta; adadelta.step(*np.ones((4, 99), np.float32), backend='cpu')"
+
+
+def test_nothing_compiles_twice(tmp_path):
+    """The first process compiles and says so; the second one does neither; another level has code of its own."""
+    for level, lines in ((simd.LEVEL, 1), (simd.LEVEL, 0), ("generic", 1), ("generic", 0)):
+        found = run("-c", SMALL, LTBC_CACHE=str(tmp_path), LTBC_CPU=level)
+        assert found.returncode == 0, found.stderr
+        want = f"cpu: compiling adadelta.cpu.update for {level}\n" * lines
+        assert found.stderr == want
+
+
+@pytest.mark.parametrize("level", [level for level in simd.available() if level != simd.LEVEL])
+def test_every_level(level):
+    """All tests of the layers once more, in a process that is forced to that level."""
+    if os.environ.get("LTBC_CPU"):
+        pytest.skip("a level is forced already")
+    found = run("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_cpu_layers.py",
+                LTBC_CPU=level, HYPOTHESIS_PROFILE="mutations")
+    assert found.returncode == 0, found.stdout[-3000:]

@@ -18,7 +18,7 @@ from colorize import images
 from colorize.colorizer import RENDER_SIZE, Colored, Colorizer
 from colorize.paths import Job, plan
 from colorize.picture import ImageError, Picture
-from nn import WeightsError
+from nn import WeightsError, default_backend
 
 WEIGHTS = Path(__file__).parent / "weights.safetensors"
 NO_WEIGHTS = (
@@ -132,12 +132,14 @@ def load(options: argparse.Namespace) -> Colorizer:
     """The network of --weights. Raises WeightsError or ImageError, one line each, for all that can be wrong with it."""
     if options.weights is None and not WEIGHTS.is_file():
         raise WeightsError(NO_WEIGHTS)
+    backend = options.backend or default_backend()
     try:
-        colorizer = Colorizer(options.weights or WEIGHTS, options.backend, options.render_size)
+        colorizer = Colorizer(options.weights or WEIGHTS, backend, options.render_size)
     except WeightsError:
         raise
     except (ImportError, RuntimeError, ValueError) as error:
-        raise ImageError(f"--backend {options.backend}: cannot run here ({images.one_line(error)})") from None
+        other = "; try --backend reference" if backend != "reference" else ""
+        raise ImageError(f"the backend {backend} cannot run here ({images.one_line(error)}){other}") from None
     for option in ("style", "top"):
         if getattr(options, option) and not colorizer.settings.global_size:
             raise ImageError(f"--{option}: these weights have no global branch, which it needs")

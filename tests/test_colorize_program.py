@@ -32,7 +32,7 @@ def weights(tmp_path_factory):
 def call(tmp_path, weights, monkeypatch, capsys):
     """call(*arguments) -> (exit code, stdout, stderr), in an empty folder, with weights."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("colorize.colorizer.default_backend", lambda: "reference")  # compiles nothing
+    monkeypatch.setattr("colorize.__main__.default_backend", lambda: "reference")  # compiles nothing
 
     def run(*arguments, weights=weights):
         code = program.main([*map(str, arguments), *(["--weights", str(weights)] if weights else [])])
@@ -178,6 +178,18 @@ def test_a_wrong_option_is_told_with_exit_code_2(call, capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         call("a.png", "--out", "out.png", *arguments)
     assert caught.value.code == 2 and f"argument {arguments[0]}" in capsys.readouterr().err
+
+
+def test_a_backend_that_cannot_run_is_one_line(call, monkeypatch):
+    photographs("a.png")
+
+    def fail(*_, **__):
+        raise ModuleNotFoundError("No module named 'cupy'")
+
+    monkeypatch.setattr(program, "Colorizer", fail)
+    code, _, err = call("a.png", "--out", "out.png", "--backend", "gpu")
+    wanted = "the backend gpu cannot run here (No module named 'cupy'); try --backend reference"
+    assert (code, err) == (1, f"colorize: {wanted}\n")
 
 
 def test_options(call, tmp_path):

@@ -27,8 +27,10 @@ import ml_dtypes
 import numba
 import numpy as np
 from llvmlite import binding
-from numba.core import config, event
+from numba.core import config as numba_config
+from numba.core import event
 
+config: Any = numba_config  # its names are made at run time
 LEVELS = ("amx", "avx512_bf16", "avx512", "avx2", "generic")
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOAT32 = np.dtype(np.float32)
@@ -96,7 +98,7 @@ def cache_folder() -> Path:
 
 
 CACHE = str(cache_folder())
-KERNELS = set()  # what `compiled` decorates
+KERNELS: set[Any] = set()  # what `compiled` decorates
 
 
 def compiled(function: Any) -> Any:
@@ -217,7 +219,7 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return memory.view(np.ndarray)[start : start + size].view(dtype).reshape(shape)
 
 
-def owner(x: np.ndarray) -> np.ndarray:
+def owner(x: Any) -> Any:
     while isinstance(x.base, np.ndarray):
         x = x.base
     return x
@@ -238,8 +240,7 @@ class Image(NamedTuple):
 
 def image(x: np.ndarray) -> Image:
     """x `[N, H, W, C]` itself where it came from `allocate`, else a copy."""
-    memory = owner(x)
-    shape, strides, start, dtype = getattr(memory, "pixels", (None,) * 4) if isinstance(memory, Owner) else (None,) * 4
+    shape, strides, start, dtype = getattr(owner(x), "pixels", (None, (1,), 0, None))
     whole = (x.shape[1:], x.strides, x.dtype) == (shape, strides, dtype)
     if not (whole and x.size and (address(x) - start) % strides[0] == 0):
         copy = allocate(x.shape, x.dtype)

@@ -16,7 +16,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def encode(rgb, space, top, left, flip, size, *, dtype=np.float32, out=None):
-    (n, h, w), corner = (rgb.shape[0], *size), np.zeros(rgb.shape[0], np.int64)
+    n, (h, w), corner = rgb.shape[0], size, np.zeros(rgb.shape[0], np.int64)
     dtype = np.dtype(dtype)
     wide = dtype if dtype in FLOATS else FLOATS[0]
     luminance, chroma = np.empty((n, h, w, 1), wide), np.empty((n, h // 2, w // 2, CHANNELS[space]), wide)

@@ -21,7 +21,7 @@ PHASE_TAPS = ([4], [5, 3], [7, 1], [8, 6, 2, 0])
 
 def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     check_storage("conv3x3", x)
-    n, ho, wo, cin, cout = x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride), *w.shape[2:]
+    (n, ho, wo), (cin, cout) = (x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride)), w.shape[2:]
     y = target(out, (n, ho, wo, cout), x.dtype)
     prepared, bias = prepared or prepare(w), np.ascontiguousarray(b, np.float32)
     if stride == 1 and winograd.pays(x.shape, cout, x.dtype):

@@ -1,0 +1,88 @@
+"""Launches the Triton kernels of `gpu_kernels.py`. Prepared weights are v of equation (2), [16, Cin, Cout]."""
+
+from kernels import launch
+from kernels.boxes import SUM_BLOCK, gradients, image, split, tiling
+from kernels.launch import box, can_box, cdiv
+from kernels.upsample2x_conv3x3 import OP, output_shape
+from kernels.upsample2x_conv3x3.gpu_kernels import (
+    backward_data_kernel,
+    backward_weights_kernel,
+    fold_kernel,
+    forward_kernel,
+    phase_weights_kernel,
+)  # fmt: skip
+
+TILES = launch.tiles(OP)
+
+
+def prepare(w, *, out=None):
+    launch.check(OP, w=w, out=out)
+    v = launch.empty((16, *w.shape[2:]), w.dtype) if out is None else out
+    size = v[0].size
+    launch.run(phase_weights_kernel, (cdiv(size, SUM_BLOCK),), w, v, size, BLOCK=SUM_BLOCK, num_warps=4)
+    return v
+
+
+def forward(x, w, b, activation, *, out=None, prepared=None):
+    launch.check(OP, x=x, w=w, b=b, out=out)
+    (n, h, width, cin), cout = x.shape, w.shape[3]
+    v = prepare(w) if prepared is None else prepared
+    y = launch.empty(output_shape(x.shape, cout), x.dtype) if out is None else out
+    sides, count, shape, tile = tiling(TILES["forward"], (x, y), x.shape, channels=cout)
+    while tile["BLOCK_C"] > 16 and cin % tile["BLOCK_C"]:
+        tile["BLOCK_C"] //= 2
+    block_c, block_o = tile["BLOCK_C"], tile["BLOCK_O"]
+    boxes = can_box(x, cin) and can_box(v, cout) and can_box(y, cout) and cin % block_c == 0 and cout % block_o == 0
+    arrays = (x, v, b, y)
+    if boxes:
+        weights = box(v, (16 * cin, cout), (block_c, block_o))
+        arrays = (image(x, sides, block_c), weights, b, image(y, sides, block_o, 2))
+    launch.run(
+        forward_kernel, (4 * count * cdiv(cout, block_o),), *arrays, n, h, width, *shape,
+        CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
+    )  # fmt: skip
+    return y
+
+
+def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+    launch.check(OP, dy=dy, x=x, w=w, y=y, dx=out[0], dw=out[1], db=out[2])
+    dx, (dw, db) = None, gradients(w, *out[1:])
+    if needs_dx:
+        dx = launch.empty(x.shape, x.dtype) if out[0] is None else out[0]
+        backward_data(dy, prepare(w) if prepared is None else prepared, y, activation, dx)
+    backward_weights(dy, x, y, activation, dw, db)
+    return dx, dw, db
+
+
+def backward_data(dy, v, y, activation, dx):
+    (n, h, width, cin), cout = dx.shape, y.shape[3]
+    sides, count, shape, tile = tiling(TILES["backward_data"], (dy, y, dx), dx.shape, channels=cin, inputs=cout)
+    block_c, block_o = tile["BLOCK_C"], tile["BLOCK_O"]
+    boxes = all(can_box(a, cout) for a in (dy, y, v)) and can_box(dx, cin) and cout % block_o == 0
+    arrays = (dy, y, v, dx)
+    if boxes:
+        weights = box(v, (16 * cin, cout), (block_c, block_o))
+        arrays = (image(dy, sides, block_o, 2), image(y, sides, block_o, 2), weights, image(dx, sides, block_c))
+    launch.run(
+        backward_data_kernel, (count * cdiv(cin, block_c),), *arrays, n, h, width, *shape,
+        CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
+    )  # fmt: skip
+
+
+def backward_weights(dy, x, y, activation, dw, db):
+    (n, h, width, cin), cout = x.shape, y.shape[3]
+    sides, count, shape, tile = tiling(TILES["backward_weights"], (x, dy, y), x.shape, channels=cout, inputs=cin)
+    block_c, block_o = tile["BLOCK_C"], tile["BLOCK_O"]
+    boxes = all(can_box(a, cout) for a in (dy, y)) and can_box(x, cin) and cout % block_o == 0
+    arrays = (dy, y, x)
+    if boxes:
+        arrays = (image(dy, sides, block_o, 2), image(y, sides, block_o, 2), image(x, sides, block_c))
+    programs = cdiv(cout, block_o) * (16 * cdiv(cin, block_c) + 1)
+    splits = split(OP, (16, cin, cout), cout, count, programs, dw, db)
+    launch.run(
+        backward_weights_kernel, (splits.count * programs,),
+        *arrays, splits.dw, splits.db, n, h, width, count, splits.boxes, splits.step, *shape,
+        CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
+    )  # fmt: skip
+    grid = (cdiv(dw.size + cout, SUM_BLOCK),)
+    launch.run(fold_kernel, grid, splits.parts, dw, db, splits.count, cin * cout, cout, BLOCK=SUM_BLOCK, num_warps=4)

@@ -1,0 +1,220 @@
+"""Compiles the gpu backend for GPUs that are not there, and says how well: `python -m bench gpu --arch sm_90`.
+
+For every layer of the network the operation's own launching code runs on arrays that are never touched; what it would
+launch is compiled instead. So what is reported is what runs: the same tiles, descriptors and specializations.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import ml_dtypes  # noqa: F401 (teaches NumPy the name bfloat16)
+import numpy as np
+
+from bench.sass import COPIES, TENSOR, report
+from kernels import launch
+from kernels.arrays import sum_dtype
+from nn.architecture import LayerSpec, Settings, cost_table, layers
+
+CLASSES = 205
+
+
+class Gpu(NamedTuple):
+    """Peak rates by data sheet (dense, without sparsity), and limits of one multiprocessor."""
+
+    name: str
+    flops: dict[str, float]  # a second, by dtype
+    bandwidth: float  # bytes a second
+    shared: int  # bytes
+    warps: int = 64
+    registers: int = 65536
+
+
+def rates(half: float, tf32: float, float32: float) -> dict[str, float]:
+    return {"bfloat16": half, "float16": half, "tf32": tf32, "float32": float32}
+
+
+GPUS = {
+    "sm_80": Gpu("A100 80 GB SXM", rates(312e12, 156e12, 19.5e12), 2.04e12, 164 << 10),
+    "sm_90": Gpu("H200 SXM", rates(989e12, 494e12, 67e12), 4.8e12, 228 << 10),
+    "sm_100": Gpu("B200 SXM", rates(2250e12, 1125e12, 80e12), 8.0e12, 228 << 10),
+}
+
+
+class OfflineDriver:
+    """Just enough of a driver for Triton to compile: it names an architecture and never touches a device."""
+
+    def __init__(self, capability: int):
+        self.capability = capability
+
+    def get_current_device(self) -> int:
+        return self.capability
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> Any:
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", self.capability, 32)
+
+
+class Offline(launch.Target):
+    """A target that compiles instead of running; `launches` holds kernel, compiled kernel and arguments."""
+
+    pointer, arrays = launch.Pointer, np
+
+    def __init__(self, capability: int):
+        self.capability, self.launches = capability, []
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.empty(shape, dtype)  # the system gives memory only to what is touched, and nothing is
+
+    def place(self) -> tuple[int, int]:
+        return 0, 0
+
+    def run(self, kernel: Any, grid: tuple[int, ...], args: list, options: dict) -> None:
+        launch.triton.runtime.driver.set_active(OfflineDriver(self.capability))
+        self.launches.append((kernel.fn.__name__, kernel.warmup(*args, **options, grid=grid), args))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer with a batch: `call(module, empty)` calls the operation's gpu module on arrays that `empty(shape,
+    wide=False)` makes (wide: of the dtype that sums are kept in); flop: of each of its products."""
+
+    layer: str
+    op: str
+    flop: int
+    call: Callable[[Any, Callable], None]
+
+
+def cases(batch: int, side: int) -> Iterator[Case]:
+    """All layers of the network at width 1."""
+    settings = Settings(classes=tuple(map(str, range(CLASSES))))
+    specs = {spec.name: spec for part in layers(settings).values() for spec in part}
+    for row in cost_table(settings, side, side):
+        spec, x, y = specs[row["name"]], (batch, *row["input"]), (batch, *row["output"])
+        flop = 2 * batch * row["macs"]
+        if spec.op == "upsample2x_conv3x3":
+            flop = flop * 4 // 9
+        if spec.op == "linear":
+            x = (batch, spec.inputs)
+        if spec.op == "fusion":
+            flop = flop * x[-1] // spec.inputs
+        yield Case(spec.name, spec.op, flop, partial(run_layer, spec, x, y))
+
+
+def run_layer(spec: LayerSpec, x_shape: tuple, y_shape: tuple, gpu: Any, empty: Callable) -> None:
+    """Forward and backward of one layer, as `nn` calls them."""
+    w, b = empty(spec.weight_shape), empty((spec.filters,), wide=True)
+    inputs = [empty(x_shape)]
+    if spec.op == "fusion":
+        inputs.append(empty((x_shape[0], spec.inputs - x_shape[-1])))
+    stride = (spec.stride,) if spec.op == "conv3x3" else ()
+    needs = {} if spec.op == "fusion" else {"needs_dx": spec.name != "low.0"}
+    last = spec.activation != "relu" and spec.op != "fusion"  # chroma and logits are kept wide
+    prepared, y = gpu.prepare(w), empty(y_shape, wide=last)
+    gpu.forward(*inputs, w, b, *stride, spec.activation, out=y, prepared=prepared)
+    dy, out = empty(y_shape, wide=last), (None,) * (len(inputs) + 2)
+    gpu.backward(dy, *inputs, w, y, *stride, spec.activation, **needs, out=out, prepared=prepared)
+
+
+def compile_case(job: tuple[str, int, int, str, str]) -> list[dict]:
+    """Rows of the report for one architecture, batch, side, dtype and layer."""
+    arch, batch, side, dtype, layer = job
+    case = next(c for c in cases(batch, side) if c.layer == layer)
+    target = Offline(int(arch[3:]))
+    launch.use(target)
+
+    def empty(shape: tuple[int, ...], wide: bool = False) -> np.ndarray:
+        return np.empty(shape, sum_dtype(np.dtype(dtype)) if wide else np.dtype(dtype))
+
+    case.call(import_module(f"kernels.{case.op}.gpu"), empty)
+    rows = []
+    for name, compiled, args in target.launches:
+        row = {"kernel": name, "layer": layer, "batch": batch, "arch": arch, "dtype": dtype}
+        rows.append(row | describe(compiled, args, GPUS[arch], case.flop, dtype))
+    return rows
+
+
+def describe(compiled: Any, args: list, gpu: Gpu, flop: int, dtype: str) -> dict:
+    """What one compiled kernel consists of, and how fast it could be at best. Instructions are those of the main loop
+    where there is one; bytes_min counts every array once; a kernel without tensor cores has no share of the flop."""
+    found, meta = report(compiled.asm["cubin"]), compiled.metadata
+    counted = found.loop if sum(found.loop[t] for t in TENSOR) else found.whole
+    tensor = sum(counted[t] for t in TENSOR)
+    pointers = [p for p in (getattr(a, "base", a) for a in args) if isinstance(p, launch.Pointer)]
+    arrays = {p.address: p.array.nbytes for p in pointers}
+    flop = flop if "tt.dot" in compiled.asm["ttir"] else 0
+    rate = gpu.flops["tf32" if dtype == "float32" and launch.precision() == "tf32" else dtype]
+    return {
+        "registers": found.registers, "spills": found.spills, "shared_bytes": meta.shared,
+        "occupancy": occupancy(gpu, found.registers, meta.shared, meta.num_warps),
+        "tensor_instructions": tensor, "loop_instructions": sum(found.loop.values()),
+        "copy_instructions": sum(counted[c] for c in COPIES),
+        "flop": flop, "bytes_min": sum(arrays.values()),
+        "roofline_s": max(flop / rate, sum(arrays.values()) / gpu.bandwidth),
+    }  # fmt: skip
+
+
+def occupancy(gpu: Gpu, registers: int, shared: int, warps: int) -> float:
+    """Share of the warps a multiprocessor can hold: registers go by 8 a thread, a program takes 1 KB of its own."""
+    by_registers = gpu.registers // (-(-max(registers, 1) // 8) * 8 * 32 * warps)
+    by_shared = gpu.shared // (shared + 1024)
+    return min(by_registers, by_shared, gpu.warps // warps, 32) * warps / gpu.warps
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench gpu", description=__doc__)
+    parser.add_argument("--arch", nargs="+", default=["sm_90"], choices=list(GPUS))
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 128])
+    parser.add_argument("--size", type=int, default=224, help="side of the images, a multiple of 8 (default 224)")
+    parser.add_argument("--dtype", nargs="+", default=["bfloat16"], choices=launch.DTYPES)
+    parser.add_argument("--layer", default="", help="only layers whose names match this regular expression")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    parser.add_argument("--json", help="write the rows to this file")
+    options = parser.parse_args(argv)
+    if options.size < 8 or options.size % 8 or min(options.batch) < 1 or options.jobs < 1:
+        parser.error("--size must be a multiple of 8, --batch and --jobs at least 1")
+    rows = compile_all(options.arch, options.batch, options.size, options.dtype, options.layer, options.jobs)
+    for row in rows:
+        print(line(row))
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(rows, file, indent=1)
+
+
+def compile_all(
+    archs: list[str], batches: list[int], side: int, dtypes: list[str], pattern: str = "", jobs: int = 1
+) -> list[dict]:
+    """The rows for all of these, in order; layers whose operation has no gpu module are left out."""
+    names = [c.layer for c in cases(1, side) if re.search(pattern, c.layer) and find_spec(f"kernels.{c.op}.gpu")]
+    work = [(a, b, side, d, name) for a in archs for d in dtypes for b in batches for name in names]
+    if jobs == 1:
+        return [row for job in work for row in compile_case(job)]
+    with ProcessPoolExecutor(jobs) as pool:
+        return [row for rows in pool.map(compile_case, work) for row in rows]
+
+
+def line(row: dict) -> str:
+    """One row for people."""
+    return (
+        f"{row['layer']:11} {row['batch']:4} {row['arch']:6} {row['dtype']:8} {row['kernel']:24} "
+        f"{row['registers']:3} registers {row['spills']:3} spills {row['shared_bytes'] >> 10:3} KB "
+        f"{row['occupancy']:4.0%} occupancy  loop {row['loop_instructions']:4}: {row['tensor_instructions']:3} tensor "
+        f"{row['copy_instructions']:2} copies  {row['flop'] / 1e9:7.1f} GFLOP {row['roofline_s'] * 1e3:.3f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -42,12 +42,12 @@ class Tiling(NamedTuple):
     tile: dict[str, int]  # constexpr arguments of the kernel: sides, channels, warps, stages
 
 
-def tiling(rows: list[dict], arrays: tuple[Array, ...], grid: tuple[int, ...], channels: int, **fixed: int) -> Tiling:
-    """The table's tile for arrays of those dtypes (the widest counts), a grid [N, H, W, ...] and `channels` of the
-    result, and the boxes that its BLOCK_P makes of the grid."""
+def tiling(rows: list[dict], arrays: tuple[Array, ...], grid: tuple[int, ...], **channels: int) -> Tiling:
+    """The table's tile for arrays of those dtypes (the widest counts), a grid [N, H, W, ...] and channel counts by the
+    table's names, and the boxes that its BLOCK_P makes of the grid."""
     n, h, w = grid[:3]
     size = max(a.dtype.itemsize for a in arrays)
-    tile = launch.pick(rows, bytes=size, channels=channels, pixels=n * h * w)
+    tile = launch.pick(rows, bytes=size, pixels=n * h * w, **channels)
     sides = pixel_box(n, h, w, tile.pop("BLOCK_P"))
     tile |= dict(zip(("BLOCK_N", "BLOCK_H", "BLOCK_W"), sides))
     i, j = cdiv(h, sides[1]), cdiv(w, sides[2])

@@ -88,8 +88,9 @@ def load_weights(
     [taps * CIN, COUT], and rows beyond CIN are those of the next tap: whoever sums over c needs CIN % BLOCK_C == 0."""
     if BOXES:
         return w.load([tap * CIN + c0, o0])
-    c, o = c0 + tl.arange(0, BLOCK_C), o0 + tl.arange(0, BLOCK_O)
-    return tl.load(w + (tap * CIN + c)[:, None] * COUT + o, mask=(c < CIN)[:, None] & (o < COUT), other=0.0)
+    else:
+        c, o = c0 + tl.arange(0, BLOCK_C), o0 + tl.arange(0, BLOCK_O)
+        return tl.load(w + (tap * CIN + c)[:, None] * COUT + o, mask=(c < CIN)[:, None] & (o < COUT), other=0.0)
 
 
 @triton.jit

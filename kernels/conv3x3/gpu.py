@@ -23,7 +23,7 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     if cout <= gpu_few.FEW and stride == 1:
         gpu_few.forward(x, w, b, y, activation)
         return y
-    sides, count, shape, tile = tiling(TILES["forward"], (x, y), y.shape, cout)
+    sides, count, shape, tile = tiling(TILES["forward"], (x, y), y.shape, channels=cout)
     while tile["BLOCK_C"] > 16 and cin % tile["BLOCK_C"]:
         tile["BLOCK_C"] //= 2
     block_c, block_o = tile["BLOCK_C"], tile["BLOCK_O"]
@@ -56,7 +56,7 @@ def backward(dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None,
 def backward_data(dy, w, y, stride, activation, dx):
     (n, h, width, cin), cout = dx.shape, w.shape[3]
     phase = n, cdiv(h, stride), cdiv(width, stride)  # the pixels of one phase, or all
-    sides, count, shape, tile = tiling(TILES["backward_data"], (dy, y, w, dx), phase, cin)
+    sides, count, shape, tile = tiling(TILES["backward_data"], (dy, y, w, dx), phase, channels=cin)
     block_c, block_o = tile["BLOCK_C"], tile["BLOCK_O"]
     boxes = all(can_box(a, cout) for a in (dy, y, w)) and can_box(dx, cin)
     boxes = boxes and (stride == 1 or (even(dx, stride) and cin % block_c == 0))
@@ -73,7 +73,7 @@ def backward_data(dy, w, y, stride, activation, dx):
 
 def backward_weights(dy, x, y, stride, activation, dw, db):
     (n, h, width, cin), cout = x.shape, y.shape[3]
-    sides, count, shape, tile = tiling(TILES["backward_weights"], (x, dy, y), y.shape, cout)
+    sides, count, shape, tile = tiling(TILES["backward_weights"], (x, dy, y), y.shape, channels=cout, inputs=cin)
     block_c, block_o = tile["BLOCK_C"], tile["BLOCK_O"]
     boxes = all(can_box(a, cout) for a in (dy, y)) and can_box(x, cin)
     boxes = boxes and (stride == 1 or (even(x, stride) and cin % block_c == 0))

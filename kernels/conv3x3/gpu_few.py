@@ -71,7 +71,7 @@ def backward_weights(dy, x, y, stride, activation, dw, db):
 def forward(x, w, b, y, activation):
     """y of few output channels, stride 1."""
     (n, h, width, cin), few = x.shape, w.shape[3]
-    _, count, shape, tile = tiling(TILES["few_outputs"], (x, y), y.shape, few)
+    _, count, shape, tile = tiling(TILES["few_outputs"], (x, y), y.shape)
     launch.run(
         few_outputs_kernel, (count,), x, w, b, y, n, h, width, *shape,
         CIN=cin, FEW=few, ACTIVATION=activation, PRECISION=launch.precision(), BLOCK_K=16, **tile,

@@ -29,7 +29,9 @@ class Run:
         try:
             self.xp = array_module_of(settings["backend"])
             self.net = Network(classes=pictures.classes, xp=self.xp, **{name: settings[name] for name in architecture})
-        except (ValueError, TypeError, ImportError) as error:  # settings that do not fit each other or this machine
+        except ImportError as error:
+            raise TrainError(f"--backend {settings['backend']} cannot run here ({error}); try another one") from None
+        except (ValueError, TypeError) as error:  # settings that do not fit each other
             raise TrainError(" ".join(str(error).split())) from None
         self.optimizer = Adadelta(self.net, settings["lr"], settings["rho"], settings["eps"])
         self.progress, self.saved = Progress(), -1

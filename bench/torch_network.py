@@ -1,6 +1,7 @@
 """The same network in PyTorch with autograd: what tests compare with and what benchmarks race against."""
 
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ class TorchNetwork(nn.Module):
         super().__init__()
         self.settings = settings
         self.specs = layers(settings)
-        self.module_of = nn.ModuleDict({key(spec): module(spec) for spec in chain(*self.specs.values())})
+        self.module_of: Any = nn.ModuleDict({key(spec): module(spec) for spec in chain(*self.specs.values())})
 
     def part(self, name: str, x: torch.Tensor) -> torch.Tensor:
         for spec in self.specs[name]:
@@ -57,7 +58,7 @@ class TorchNetwork(nn.Module):
         """chroma + alpha * classes, with the switches of the settings."""
         chroma, logits = self(x, global_input)
         loss = F.mse_loss(chroma.to(target.dtype), target)
-        if logits is None:
+        if logits is None or labels is None:
             return loss
         logits = logits.to(target.dtype)
         if self.settings.class_loss == "softmax":
@@ -77,9 +78,8 @@ def from_network(net: Network) -> TorchNetwork:
 
 def gradients(torch_net: TorchNetwork) -> dict[str, np.ndarray]:
     """Gradients by our names, in our layouts."""
-    return {
-        our_name(name): from_torch_layout(parameter.grad.numpy()) for name, parameter in torch_net.named_parameters()
-    }
+    grads = {name: parameter.grad for name, parameter in torch_net.named_parameters()}
+    return {our_name(name): from_torch_layout(grad.numpy()) for name, grad in grads.items() if grad is not None}
 
 
 def nchw(x: np.ndarray) -> torch.Tensor:
@@ -105,7 +105,9 @@ def module(spec: LayerSpec) -> nn.Module:
 
 
 def activate(z: torch.Tensor, activation: str) -> torch.Tensor:
-    return {"relu": F.relu, "sigmoid": torch.sigmoid, "none": lambda z: z}[activation](z)
+    if activation == "none":
+        return z
+    return F.relu(z) if activation == "relu" else torch.sigmoid(z)
 
 
 def to_torch_layout(w: np.ndarray) -> np.ndarray:

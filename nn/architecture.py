@@ -129,7 +129,7 @@ def layers(settings: Settings) -> dict[str, list[LayerSpec]]:
             name = part if part == "fusion" else f"{part}.{i}"
             op = "linear" if op == "fusion" and not settings.global_size else op
             activation = activation_of(name, settings)
-            spec = LayerSpec(name, op, inputs, filters, *(stride or (1,)), activation=activation)
+            spec = LayerSpec(name, op, inputs, filters, stride[0] if stride else 1, activation)
             table.setdefault(part, []).append(spec)
             inputs = filters
     return table

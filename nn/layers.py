@@ -86,8 +86,8 @@ class Chain:
             self.kept = []
         return x
 
-    def backward(self, dy: Array, needs_dx: bool = True, done: Callable[[str], None] | None = None) -> Array | None:
-        """dx of the first layer; fills this chain's gradients and calls `done` with each layer's name."""
+    def backward(self, dy: Array, needs_dx: bool = True, done: Callable[[str], None] | None = None) -> Array:
+        """dx of the first layer (or None); fills this chain's gradients, calls `done` with each layer's name."""
         for i in reversed(range(len(self.layers))):
             layer, x, y = self.layers[i], self.kept[i], self.kept.pop()
             wanted = needs_dx or i > 0

@@ -68,6 +68,7 @@ class Network:
             self.copy_gradients: dict[str, Array] = {}
             self.low_copy = Chain("low of the copy", parts["low"], self.copy_gradients)
         self.inference, self.training = Buffers(self.backend, self.xp), Buffers(self.backend, self.xp)
+        self.fused: tuple[tuple[Array, ...], Array] = ((), None)  # inputs and output of the fusion layer
 
     def refresh(self, copied: bool = False) -> None:
         """Brings what the kernels read up to date with `parameters`. copied: `low_precision` already is."""
@@ -117,7 +118,7 @@ class Network:
     def fuse(self, *inputs: Array, buffers: Buffers, keep: bool) -> Array:
         shape = (*inputs[0].shape[:-1], self.fusion.spec.filters)
         fused = self.fusion.forward(*inputs, out=buffers.get("fusion", shape, self.dtype))
-        self.fused = (inputs, fused) if keep else None
+        self.fused = (inputs, fused) if keep else ((), None)
         return fused
 
     def cast(self, x: Array, key: str, buffers: Buffers) -> Array:
@@ -201,8 +202,7 @@ class Network:
 
     def unfuse(self, dfused: Array, buffers: Buffers, done: Callable[[str], None] | None) -> tuple[Array, Array | None]:
         """(dmid, dvector); dvector is None without global branch."""
-        inputs, fused = self.fused
-        self.fused = None
+        (inputs, fused), self.fused = self.fused, ((), None)
         out = [buffers.get(("backward of fusion", i), x.shape, x.dtype) for i, x in enumerate(inputs)]
         out += [self.gradients.views["fusion.weight"], self.gradients.views["fusion.bias"]]
         gradients = self.fusion.backward(dfused.reshape(fused.shape), *inputs, y=fused, out=tuple(out))

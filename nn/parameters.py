@@ -43,8 +43,8 @@ class Parameters:
 def initialize(parameters: Parameters, settings: Settings, seed: int) -> None:
     """He initialization (normal, variance 2 / inputs) before a ReLU, 1 / inputs else; small last layers; no bias.
 
-    The last layers (chroma, logits) start at a tenth of that: the first prediction is grey and every class is as
-    likely as the others, as in the trials of `train/EXPERIMENTS.md`.
+    The last layers (chroma, logits) start at a tenth of that: the first prediction is nearly grey, and every class
+    nearly as likely as the others.
     """
     rng = np.random.default_rng(seed)
     xp = np if isinstance(parameters.flat, np.ndarray) else __import__("cupy")

@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
-from bench import BenchError
+from bench import BenchError, CheckError
 
 COMMANDS = {
     "kernels": "every operation at every layer shape: checked, timed, against PyTorch and the machine's ceilings",
@@ -27,6 +27,9 @@ def main(argv: list[str]) -> int:
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     try:
         return import_module(f"bench.{argv[0]}").main(argv[1:]) or 0
+    except CheckError as error:
+        print(f"bench {argv[0]}: {error}", file=sys.stderr)
+        return 1
     except (BenchError, ImportError, MemoryError) as error:
         text = "out of memory; try a smaller --batch, --width or --size" if isinstance(error, MemoryError) else error
         print(f"bench {argv[0]}: {text}", file=sys.stderr)

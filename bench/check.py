@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench import CheckError
 from bench.calls import arguments, call, place
 from bench.cases import Case
 from kernels.compare import OUTLIER, relative_error, to_float64, tolerance
@@ -15,10 +16,6 @@ WINOGRAD = {  # why a tolerance is scaled: kernels/conv3x3/winograd.py
     ("conv3x3", "cpu", "float32"): (12, "12 for Winograd F(4x4)"),
 }
 STEEP = {"color": (16, "16 for powers and cube roots, which are steep near black")}
-
-
-class CheckError(Exception):
-    """A kernel's result is wrong; the message says which, how far off, and where first."""
 
 
 class Allowed(NamedTuple):

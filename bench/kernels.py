@@ -11,11 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench import BenchError, options, results
+from bench import BenchError, CheckError, options, results
 from bench.calls import arguments, call, place
 from bench.cases import Case, cases
 from bench.ceilings import Ceilings, ceilings
-from bench.check import CheckError, check
+from bench.check import check
 from bench.machine import core_count, machine
 from bench.timing import Events, Race, Spread, Wall, race
 from nn.network import as_dtype

@@ -1,136 +1,223 @@
-"""`python -m bench network`: forward pass and training step of the whole network, ours and PyTorch's, in one run."""
+"""Forward pass and training step of the whole network, ours against every configuration of PyTorch, in one run.
+
+Every configuration runs once to warm up and once for its time; the fastest then run in turns with ours, round by
+round, and the ratio is that of those rounds. All the time there is (--minutes) is used; what it does not suffice for
+is said. Peak memory is measured afterwards, each side in a process of its own.
+"""
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+import sys
+import time
+from typing import Any
 
-import numpy as np
 import torch
 
-from bench import torch_network
+from bench import BenchError, options, results
 from bench.machine import core_count, machine
-from bench.timing import interleaved, ratio
-from nn import Adadelta, Network, default_backend
+from bench.memory import peak
+from bench.network_work import OurStep, check_network, data_seconds, inputs, on_host, our_work, torch_device
+from bench.timing import Events, Race, Spread, Times, Wall, race
+from bench.torch_configs import Config, TorchSide, configs, refusal
+from nn import Network
+from nn.backends import array_module_of
 
-RHO = 0.95
-NOISY = 0.15  # a ratio whose 20th and 80th percentile lie further apart than this share of it is marked
-COLUMNS = "{:<8} {:>5}  {:<44} {:>9} {:>7} {:>13}"
+QUICK_MINUTES, MINUTES = 0.7, 7.0
+ROUNDS = (3, 15)
+FINALISTS, NEAR = 3, 1.2  # at most so many, whose first run took at most so many times the fastest one's
+RESERVED = 0.2  # of the time, for peak memory
+COLUMNS = "{:<8} {:>5}  {:<51} {:>9} {:>8} {:>13} {}"
+NOT_ALONE = "one run; the fastest were measured in turns"
 
 
-def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench network", description=__doc__)
-    parser.add_argument("--backend", default=default_backend(), help="ours: reference, cpu or gpu")
-    parser.add_argument("--dtype", default="float32", help="of our activations: float32, or bfloat16 where there is it")
-    parser.add_argument("--work", choices=("forward", "step", "both"), default="both")
-    parser.add_argument("--batch", type=int, nargs="+", default=[8])
-    parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--torch", nargs="+", default=["float32", "bf16"], choices=("float32", "bf16"),
-                        help="arithmetic of PyTorch's configurations")
-    parser.add_argument("--json", help="also write the results into this file")
-    args = parser.parse_args(argv)
+class Budget:
+    """Seconds of the whole run, dealt out by weight to what is still to be done."""
+
+    def __init__(self, minutes: float, weights: list[float]) -> None:
+        self.end, self.weights = time.perf_counter() + 60 * minutes, weights
+
+    def next(self) -> float:
+        """When the next piece of work should be done."""
+        now = time.perf_counter()
+        share = self.weights[0] / sum(self.weights)
+        del self.weights[0]
+        return now + max(0.0, self.end - now) * share
+
+
+def main(argv: list[str]) -> int:
+    args = parse(argv)
+    (backend, dtype), *more = options.chosen(args)
+    if more:
+        raise BenchError("one backend and one dtype a run")
+    args.backend, args.dtype = backend, dtype
     torch.set_num_threads(core_count())
-    works = ("forward", "step") if args.work == "both" else (args.work,)
-    results = []
-    print(f"{machine()['cpu']}, {core_count()} cores; width {args.width:g}, {args.size}x{args.size}, 205 classes")
-    print(COLUMNS.format("work", "batch", "configuration", "median", "ratio", "20 to 80 %"))
-    for work in works:
-        for batch in args.batch:
-            result = measure(work, batch, args)
-            results.append(result)
-            print_result(result)
+    out = sys.stderr if args.json == "-" else sys.stdout  # the table; JSON on the terminal stays alone
+    say = lambda *text: print(*text, file=out, flush=True)  # noqa: E731
+    say(f"{machine()['gpu'] or machine()['cpu']}, {core_count()} cores; ours: {backend} {dtype}; width {args.width:g}, "
+        f"{args.size}x{args.size}, 205 classes{'; quick: eager configurations only' * args.quick}")
+    say("checked: " + check_network(new_network(args), args.size))
+    say(COLUMNS.format("work", "batch", "configuration", "median", "ratio", "20 to 80 %", "").rstrip())
+    plan = [(work, batch) for batch in args.batch for work in args.work]
+    weights = [(1 if work == "forward" else 3) * (8 + batch) for work, batch in plan]
+    budget = Budget(args.minutes * (1 if args.quick else 1 - RESERVED), weights)
+    found = [measure(work, batch, args, budget.next(), say) for work, batch in plan]
+    if not args.quick:
+        budget = Budget(args.minutes * RESERVED, [1.0])
+        memory(found, args, budget.next(), say)
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump(results, file, indent=1)
+        text = json.dumps([one["json"] for one in found], indent=1)
+        print(text) if args.json == "-" else write_text(args.json, text)
+    if args.csv:
+        results.write(args.csv, [row for one in found for row in one["rows"]])
+    return 0
 
 
-def measure(work: str, batch: int, args: argparse.Namespace) -> dict:
-    """Times of one kind of work at one batch size, as in the JSON output; seconds are medians of the rounds."""
-    rng = np.random.default_rng(0)
-    data = {
-        "luminance": rng.uniform(-1, 1, (batch, args.size, args.size, 1)).astype(np.float32),
-        "chroma": rng.uniform(0.3, 0.7, (batch, args.size // 2, args.size // 2, 2)).astype(np.float32),
-        "labels": rng.integers(0, 205, batch),
-    }
-    net = Network(args.width, global_size=args.size, backend=args.backend, dtype=args.dtype)
-    name = f"ours: {args.backend} {args.dtype}"
-    functions = {name: our_work(work, net, data)}
-    for config, function in torch_work(work, net, data, args.torch):
-        functions[config] = function
-    times = interleaved(functions, args.rounds)
-    ours = times.pop(name)
-    ratios = {config: ratio(theirs, ours) for config, theirs in times.items()}
-    best = min(times, key=lambda config: times[config].median)
-    return {
-        "machine": machine(), "work": work, "batch": batch, "ours": name, "ours_s": ours.median,
-        "torch_s": {config: theirs.median for config, theirs in times.items()},
-        "ratios": ratios, "best": best, "ratio_best": ratios[best][0], "spread": ratios[best][1:],
-    }
+def parse(argv: list[str]) -> argparse.Namespace:
+    p = options.parser("network", __doc__)
+    p.add_argument("--work", nargs="+", choices=("forward", "step"), default=["forward", "step"])
+    p.add_argument("--batch", type=options.positive(int), nargs="+", help="default 1 8 32, and 128 on a GPU")
+    p.add_argument("--quick", action="store_true", help="batch 8, eager configurations only, no memory: under a minute")
+    p.add_argument("--minutes", type=options.positive(float), help=f"for everything (default {MINUTES:g})")
+    p.add_argument("--json", nargs="?", const="-", metavar="FILE", help="JSON into a file, or instead of the table")
+    args = p.parse_args(argv)
+    gpu = (args.backend or [""])[0] == "gpu" or options.runs("gpu")
+    args.batch = args.batch or ([8] if args.quick else [1, 8, 32, 128] if gpu else [1, 8, 32])
+    args.minutes = args.minutes or (QUICK_MINUTES if args.quick else MINUTES)
+    return args
 
 
-def our_work(work: str, net: Network, data: dict) -> Callable[[], object]:
-    if work == "forward":
-        return lambda: net.forward(data["luminance"])
-    optimizer = Adadelta(net, rho=RHO)
-
-    def step() -> None:
-        net.loss_and_gradients(**data)
-        optimizer.step()
-
-    return step
+def new_network(args: argparse.Namespace) -> Network:
+    xp = array_module_of(args.backend)
+    return Network(args.width, global_size=args.size, backend=args.backend, dtype=args.dtype, xp=xp)
 
 
-def torch_work(
-    work: str, net: Network, data: dict, arithmetic: list[str]
-) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every configuration of PyTorch by name: eager, both layouts, float32, bf16 autocast, the model in bf16."""
-    luminance = torch_network.nchw(data["luminance"])
-    target, labels = torch_network.nchw(data["chroma"]), torch.from_numpy(data["labels"])
-    for layout in (torch.contiguous_format, torch.channels_last):
-        name = "channels_last" if layout is torch.channels_last else "contiguous"
-        model = torch_network.from_network(net).to(memory_format=layout)
-        x = luminance.contiguous(memory_format=layout)
-        for mode in arithmetic:
-            if work == "step":
-                yield f"torch {mode}{' autocast' * (mode == 'bf16')} {name}", torch_step(model, x, target, labels, mode)
-            elif mode == "float32":
-                yield f"torch float32 {name}", inference(model, x)
-            else:
-                yield f"torch bf16 autocast {name}", inference(model, x, autocast=True)
-                low, y = torch_network.from_network(net).bfloat16().to(memory_format=layout), x.bfloat16()
-                yield f"torch model in bf16 {name}", inference(low, y)
-                with torch.no_grad():
-                    frozen = torch.jit.freeze(torch.jit.trace(low.eval(), y))
-                yield f"torch model in bf16, jit frozen, {name}", inference(frozen, y)
+def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: Any) -> dict:
+    """One kind of work at one batch size, until `end`; prints its lines. Keys: json, rows, best."""
+    net, data = new_network(args), inputs(batch, args.size, args.size)
+    clock = Events(flushed=False) if args.backend == "gpu" else Wall(flushed=False)
+    ours, side = our_work(work, net, data), TorchSide(on_host(net), data, torch_device(args.backend))
+    for _ in range(2):
+        clock.time(ours)  # compiles our kernels, allocates
+    times: dict[Config, float] = {}
+    notes: dict[Config, str] = {}
+    longest = 0.0
+    for config in configs(work, args.quick):
+        begun = time.perf_counter()
+        if config.how == "compiled":
+            config = config._replace(optimizer=min(times, key=times.__getitem__).optimizer)
+            if begun + longest > end and times:
+                notes[config] = "not measured: no time left (--minutes)"
+                continue
+        try:
+            times[config], notes[config] = trial(work, config, side, clock, 1.0 if args.quick else 4.0), NOT_ALONE
+        except BenchError as error:
+            notes[config] = f"not measured: {error}"
+        longest = max(longest, time.perf_counter() - begun) if config.how == "compiled" else 0.0
+    best = [c for c in sorted(times, key=times.__getitem__)[:FINALISTS] if times[c] < NEAR * min(times.values())]
+    functions = {"ours": ours} | {config.name: side.work(work, config) for config in best}
+    final = race(functions, end - time.perf_counter(), ROUNDS, clock, warm=False)
+    return report(work, batch, args, final, functions, {c.name: t for c, t in times.items()},
+                  {c.name: note for c, note in notes.items()}, best, say)
 
 
-def inference(model: torch.nn.Module, x: torch.Tensor, autocast: bool = False) -> Callable[[], object]:
-    def run() -> None:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            model(x)
+def trial(work: str, config: Config, side: TorchSide, clock: Any, patience: float) -> float:
+    """Seconds of a second run; of the first where that took longer than `patience`, unless it compiled something.
 
-    return run
-
-
-def torch_step(model: torch.nn.Module, x: torch.Tensor, target: torch.Tensor, labels: torch.Tensor, mode: str):
-    optimizer = torch.optim.Adadelta(model.parameters(), rho=RHO, foreach=True)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=mode == "bf16"):
-            loss = model.loss(x, target, labels)
-        loss.backward()
-        optimizer.step()
-
-    return step
+    Raises BenchError where the configuration cannot run.
+    """
+    if why := refusal(config, side.device):
+        raise BenchError(why)
+    try:
+        function = side.work(work, config)
+        first = clock.time(function)
+        return first if first > patience and config.how != "compiled" else clock.time(function)
+    except Exception as error:  # whatever a compiler of PyTorch's may raise
+        raise BenchError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
 
 
-def print_result(result: dict) -> None:
-    row = result["work"], result["batch"]
-    print(COLUMNS.format(*row, result["ours"], f"{1e3 * result['ours_s']:.1f} ms", "", ""))
-    for config, seconds in sorted(result["torch_s"].items(), key=lambda item: item[1]):
-        middle, low, high = result["ratios"][config]
-        noisy = " noisy" if high - low > NOISY * middle else ""
-        spread = f"{low:.2f} to {high:.2f}{noisy}"
-        print(COLUMNS.format(*row, config, f"{1e3 * seconds:.1f} ms", f"{middle:.2f}", spread))
+def report(
+    work: str, batch: int, args: argparse.Namespace, final: Race, functions: dict[str, Any], times: dict[str, float],
+    notes: dict[str, str], best: list[Config], say: Any,
+) -> dict:
+    """Prints and returns what was found: JSON object, CSV rows, the fastest configuration."""
+    ours = Spread.of(final.times["ours"].seconds)
+    finalists = {name: final.times[name] for name in final.times if name != "ours"}
+    winner = min(finalists, key=lambda name: finalists[name].median)
+    ratio = final.ratio(winner, "ours")
+    say(COLUMNS.format(work, batch, "ours", results.seconds(ours.median), "", "", ours.mark(final.others)).rstrip())
+    common = {"command": "network", "backend": args.backend, "dtype": args.dtype, "work": work, "batch": batch,
+              "size": args.size, "width": args.width, "quantity": "seconds"}
+    quick = "quick: eager configurations only" if args.quick else ""
+    rows = [common | spread_columns(final.times["ours"]) | {"config": "ours", "note": quick,
+            "ratio": ratio.median, "ratio_p20": ratio.low, "ratio_p80": ratio.high, "mark": ratio.mark(final.others)}]
+    medians = times | {name: t.median for name, t in finalists.items()}
+    for name in sorted(medians, key=medians.__getitem__) + [name for name in notes if name not in medians]:
+        row = common | {"config": name, "note": notes[name]}
+        if name in finalists:
+            spread = final.ratio(name, "ours")
+            line = (f"{spread.median:.2f}", f"{spread.low:.2f} to {spread.high:.2f}", spread.mark(final.others))
+            row |= spread_columns(finalists[name]) | {"mark": line[2], "note": quick}
+        elif name in medians:
+            line = (f"{medians[name] / ours.median:.2f}", "one run", "")
+            row |= {"p50": medians[name], "rounds": 1}
+        else:
+            line = ("", "", notes[name])
+        shown = results.seconds(medians[name]) if name in medians else "-"
+        say(COLUMNS.format("", "", name, shown, *line).rstrip())
+        rows.append(row)
+    rows += parts(work, batch, args, functions, common, winner, say)
+    found = machine() | {"quick": True} if args.quick else machine()
+    return {"rows": rows, "work": work, "batch": batch, "best": next(c for c in best if c.name == winner), "json": {
+        "machine": found, "work": work, "batch": batch, "ours_s": ours.median, "torch_s": medians,
+        "ratio_best": ratio.median, "spread": [ratio.low, ratio.high]}}
+
+
+def spread_columns(times: Times) -> results.Row:
+    t, low, high = Spread.of(times.seconds)
+    return {"p50": t, "p20": low, "p80": high, "rounds": len(times.seconds)}
+
+
+def parts(
+    work: str, batch: int, args: argparse.Namespace, functions: dict[str, Any], common: results.Row, winner: str,
+    say: Any,
+) -> list[results.Row]:
+    """Prints where the time of a step goes, on both sides, and what making its input takes; the CSV's rows."""
+    if work != "step":
+        return []
+    found = {f"ours, {k}": v for k, v in OurStep.medians(functions["ours"].parts).items()}
+    found["ours, data"] = data_seconds(batch, args.size, args.backend)
+    found |= {f"{winner}, {k}": v for k, v in OurStep.medians(functions[winner].parts).items()}
+    for side in ("ours", winner):
+        line = ", ".join(f"{k.rpartition(', ')[2]} {results.seconds(v)}" for k, v in found.items()
+                         if k.rpartition(", ")[0] == side)
+        say(COLUMNS.format("", "", f"  parts of {side}:", "", "", "", "").rstrip() + " " + line)
+    return [common | {"work": f"step: {k.rpartition(', ')[2]}", "config": k.rpartition(", ")[0], "p50": v}
+            for k, v in found.items()]
+
+
+def memory(found: list[dict], args: argparse.Namespace, end: float, say: Any) -> None:
+    """Prints peak memory of ours and of PyTorch's fastest configuration and adds the CSV's rows."""
+    say("peak memory beyond the loaded libraries, each side in a process of its own:")
+    for one in found:
+        common = {"command": "network", "backend": args.backend, "dtype": args.dtype, "work": one["work"],
+                  "batch": one["batch"], "size": args.size, "width": args.width, "quantity": "bytes"}
+        task = {"work": one["work"], "batch": one["batch"], "size": [args.size] * 2, "global_size": args.size,
+                "width": args.width, "backend": args.backend, "dtype": args.dtype}
+        shown = []
+        for name, side in (("ours", "ours"), (one["best"].name, list(one["best"]))):
+            row = common | {"config": name}
+            try:
+                if time.perf_counter() > end:
+                    raise BenchError("no time left (--minutes)")
+                row["p50"] = peak(max(30.0, end - time.perf_counter()), side=side, **task)["bytes"]
+                shown.append(results.size(row["p50"]))
+            except BenchError as error:
+                row["note"] = f"not measured: {error}"
+                shown.append("not measured")
+            one["rows"].append(row)
+        say(f"{one['work']:<8} {one['batch']:>5}  ours {shown[0]}, {one['best'].name} {shown[1]}")
+
+
+def write_text(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text + "\n")

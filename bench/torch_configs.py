@@ -1,0 +1,133 @@
+"""Every way to run the same network in PyTorch: arithmetic, memory layout, eager, compiled or frozen, optimizer."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from bench import torch_network
+from nn import Network
+
+RHO = 0.95
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+MODES = ("float32", "bf16 autocast", "bf16 model")
+Work = Callable[[], object]
+
+
+class Config(NamedTuple):
+    """One configuration. how: eager, compiled, or jit frozen (forward only). optimizer: foreach or loop (step only)."""
+
+    mode: str
+    layout: str
+    how: str = "eager"
+    optimizer: str = ""
+
+    @property
+    def name(self) -> str:
+        return ", ".join(filter(None, ("torch " + self.mode, self.layout, self.how, self.optimizer)))
+
+
+def configs(work: str, quick: bool = False) -> list[Config]:
+    """In the order in which they are worth their time: compiled ones, minutes to make, come last.
+
+    A compiled step takes the optimizer that is the faster one of the eager step: it is not part of what is compiled.
+    """
+    if work == "forward":
+        eager = [Config(mode, layout) for mode, layout in product(MODES, LAYOUTS)]
+        eager += [Config(mode, layout, "jit frozen") for mode, layout in product(("bf16 model",), LAYOUTS)]
+    else:
+        eager = [Config(*choice[:2], "eager", choice[2]) for choice in product(MODES, LAYOUTS, ("foreach", "loop"))]
+    compiled = [Config(mode, layout, "compiled") for layout, mode in product(LAYOUTS, MODES[::-1])]
+    return eager if quick else eager + compiled
+
+
+def refusal(config: Config, device: str) -> str:
+    """Why a configuration cannot run here; "" where it can."""
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if config.how == "compiled" and device == "cpu" and not compiler:
+        return "torch.compile needs a C++ compiler; install g++"
+    return ""
+
+
+class TorchSide:
+    """Models and optimizers of all configurations; those alike in dtype and layout share one."""
+
+    def __init__(self, net: Network, data: dict[str, np.ndarray], device: str = "cpu") -> None:
+        self.net, self.device = net, device  # net: of NumPy arrays
+        self.x, self.target = (torch_network.nchw(data[k]).to(device) for k in ("luminance", "chroma"))
+        self.labels = torch.from_numpy(data["labels"]).to(device)
+        self.models: dict[tuple, torch.nn.Module] = {}
+        self.optimizers: dict[tuple, torch.optim.Optimizer] = {}
+
+    def model(self, config: Config) -> torch.nn.Module:
+        key = config.layout, config.mode == "bf16 model"
+        if key not in self.models:
+            model = torch_network.from_network(self.net).to(self.device)
+            model = model.bfloat16() if key[1] else model
+            self.models[key] = model.to(memory_format=LAYOUTS[config.layout])
+        return self.models[key]
+
+    def input(self, config: Config) -> torch.Tensor:
+        x = self.x.bfloat16() if config.mode == "bf16 model" else self.x
+        return x.contiguous(memory_format=LAYOUTS[config.layout])
+
+    def autocast(self, config: Config) -> Any:
+        return torch.autocast(self.device, torch.bfloat16, enabled=config.mode == "bf16 autocast")
+
+    def work(self, work: str, config: Config) -> Work:
+        """The function to be timed; compiling happens at its first call."""
+        return self.forward(config) if work == "forward" else TorchStep(self, config)
+
+    def forward(self, config: Config) -> Work:
+        model, x = self.model(config), self.input(config)
+        if config.how == "compiled":
+            model = torch.compile(model, dynamic=False)
+        if config.how == "jit frozen":
+            with torch.no_grad():
+                model = torch.jit.freeze(torch.jit.trace(model.eval(), x))
+
+        def run() -> None:
+            with torch.no_grad(), self.autocast(config):
+                model(x)
+
+        return run
+
+    def optimizer(self, config: Config) -> torch.optim.Optimizer:
+        key = config.layout, config.mode == "bf16 model", config.optimizer
+        if key not in self.optimizers:
+            parameters = self.model(config).parameters()
+            self.optimizers[key] = torch.optim.Adadelta(parameters, rho=RHO, foreach=config.optimizer == "foreach")
+        return self.optimizers[key]
+
+
+class TorchStep:
+    """A training step; `parts` collects the seconds of forward, backward and optimizer of every run."""
+
+    def __init__(self, side: TorchSide, config: Config) -> None:
+        self.side, self.config, self.x = side, config, side.input(config)
+        self.loss, self.optimizer = side.model(config).loss, side.optimizer(config)
+        if config.how == "compiled":
+            self.loss = torch.compile(self.loss, dynamic=False)
+        self.parts: list[dict[str, float]] = []
+
+    def __call__(self) -> None:
+        marks = [self.now()]
+        self.optimizer.zero_grad()
+        with self.side.autocast(self.config):
+            loss = self.loss(self.x, self.side.target, self.side.labels)
+        marks.append(self.now())
+        loss.backward()
+        marks.append(self.now())
+        self.optimizer.step()
+        marks.append(self.now())
+        self.parts.append(dict(zip(("forward", "backward", "optimizer"), map(float, np.diff(marks)))))
+
+    def now(self) -> float:
+        if self.side.device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter()

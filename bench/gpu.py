@@ -84,7 +84,8 @@ class Offline(launch.Target):
 
     def run(self, kernel: Any, grid: tuple[int, ...], args: list, options: dict) -> None:
         launch.triton.runtime.driver.set_active(OfflineDriver(self.capability))
-        self.launches.append((kernel.fn.__name__, kernel.warmup(*args, **options, grid=grid), args))
+        with launch.without_torch():
+            self.launches.append((kernel.fn.__name__, kernel.warmup(*args, **options, grid=grid), args))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A `gpu.py` imports `triton` and `tl` from here, checks its arrays with `check`, gets buffers from `empty` and
 `workspace`, tiles from `pick`, descriptors from `box`, and starts kernels with `run`. Where they run is a *target*:
-`Gpu`, `Interpreter` (TRITON_INTERPRET=1, set before the kernels are defined), or one that others give to `use`:
+`Gpu`, `Interpreter` (TRITON_INTERPRET=1, set before kernels are defined; in `targets.py`), or one that others give to `use`:
 `bench/gpu.py` compiles for GPUs that are not there, `tests/interpreter.py` watches every load and store.
 
 PyTorch is neither imported nor needed, and does not disturb where it happens to be imported: `CupyDriver` answers the
@@ -10,6 +10,9 @@ three questions (device, stream, capability) for which Triton 3.6 asks PyTorch.
 """
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from kernels.arrays import Array, array_module
+from kernels.targets import Interpreter, Pointer, Target, address, strides
 
 try:
     import triton
@@ -34,39 +38,17 @@ _chosen: dict[str, Any] = {"float32": "exact", "target": None}
 _workspaces: dict[tuple, Array] = {}
 
 
-class Pointer:
-    """What Triton looks at in a pointer argument: an address and a dtype. Keeps the array alive."""
-
-    def __init__(self, array: Array):
-        self.array, self.dtype, self.address = array, array.dtype, address(array)
-
-    def data_ptr(self) -> int:
-        return self.address
-
-
-class HostPointer(Pointer):
-    """The same for the interpreter, which asks for a copy in host memory and back: the array itself is both."""
-
-    def itself(self, *_: Any, **__: Any) -> "HostPointer":
-        return self
-
-    untyped_storage = cpu = copy_ = new_empty = set_ = itself
-
-    def storage_offset(self) -> int:
-        return 0
-
-    def size(self) -> tuple[int, ...]:
-        return self.array.shape
-
-    def stride(self) -> tuple[int, ...]:
-        return strides(self.array.shape)
-
-
-class Target:
-    """Where kernels run: arrays, their kind (`arrays`), `capability` (90: sm_90), and how to start one."""
-
-    def run(self, kernel: Any, grid: tuple[int, ...], args: list, options: dict) -> None:
-        kernel[grid](*args, **options)
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """Triton looks for PyTorch at its first launch, and would import it; in here it finds none, unless imported."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 class Gpu(Target):
@@ -85,7 +67,7 @@ class Gpu(Target):
             cupy.empty(1)
         except cupy.cuda.runtime.CUDARuntimeError as error:
             raise RuntimeError(f"backend gpu: no GPU can be used here ({error}); choose backend='cpu'") from error
-        self.arrays = cupy
+        self.arrays, self.launched = cupy, False
         self.capability = int(self.device.compute_capability)
         triton.runtime.driver.set_active(cupy_driver(cupy))
 
@@ -96,23 +78,10 @@ class Gpu(Target):
         """(device, stream) on which a kernel would work now."""
         return self.arrays.cuda.runtime.getDevice(), self.arrays.cuda.get_current_stream().ptr
 
-
-class Interpreter(Target):
-    """Triton's interpreter on NumPy arrays: slow, for tests. `capability` says which GPU's kernels to take."""
-
-    pointer, arrays = HostPointer, np
-
-    def __init__(self, capability: int = 90):
-        self.capability = capability
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        raw = np.empty(size + 128, np.uint8)
-        start = -raw.ctypes.data % 128
-        return raw[start : start + size].view(dtype).reshape(shape)
-
-    def place(self) -> tuple[int, int]:
-        return 0, 0
+    def run(self, kernel: Any, grid: tuple[int, ...], args: list, options: dict) -> None:
+        with nullcontext() if self.launched else without_torch():
+            super().run(kernel, grid, args, options)
+        self.launched = True
 
 
 def cupy_driver(cupy: ModuleType) -> Any:
@@ -252,16 +221,3 @@ def pick(rows: list[dict], **sizes: int) -> dict[str, int]:
 def cdiv(a: int, b: int) -> int:
     """a / b, rounded up."""
     return -(-a // b)
-
-
-def strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Steps, in elements, of a contiguous array."""
-    steps = [1]
-    for side in reversed(shape[1:]):
-        steps.append(steps[-1] * side)
-    return tuple(reversed(steps))
-
-
-def address(array: Array) -> int:
-    """Where the array's first element lies."""
-    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr

@@ -2,7 +2,7 @@
 
 A `gpu.py` imports `triton` and `tl` from here, checks its arrays with `check`, gets buffers from `empty` and
 `workspace`, tiles from `pick`, descriptors from `box`, and starts kernels with `run`. Where they run is a *target*:
-`Gpu`, `Interpreter` (TRITON_INTERPRET=1, set before kernels are defined; in `targets.py`), or one that others give to `use`:
+`Gpu`, `targets.Interpreter` (TRITON_INTERPRET=1, set before kernels are defined), or one that others give to `use`:
 `bench/gpu.py` compiles for GPUs that are not there, `tests/interpreter.py` watches every load and store.
 
 PyTorch is neither imported nor needed, and does not disturb where it happens to be imported: `CupyDriver` answers the

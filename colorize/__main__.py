@@ -6,6 +6,7 @@ made is named, the others are colored, and the exit code is 1; 2 for a wrong com
 
 import argparse
 import errno
+import logging
 import math
 import os
 import sys
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     options = parse(arguments)
     warnings.simplefilter("ignore")  # Pillow's, about odd files: what matters of them is a note of ours
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         return run(options)
     except KeyboardInterrupt:

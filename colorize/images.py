@@ -51,7 +51,8 @@ def read(path: str | os.PathLike) -> Picture:
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
     except Exception as error:  # decoders meet hostile bytes; whatever they raise is about this file
-        raise ImageError(f"{path}: cannot be read as a picture ({one_line(error)})") from None
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise ImageError(f"{path}: damaged, or of a kind that cannot be read ({what})") from None
 
 
 def decode(path: Path) -> Picture:

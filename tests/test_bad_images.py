@@ -51,7 +51,7 @@ def test_a_truncated_file_is_told(tmp_path, suffix):
     whole = path.read_bytes()
     for part in (0.3, 0.6, 0.9):
         path.write_bytes(whole[: int(part * len(whole))])
-        assert "cut off" in reason(path) or "cannot be read" in reason(path) or "not a picture" in reason(path)
+        assert reason(path).startswith(("damaged", "not a picture"))
 
 
 def test_a_bomb_is_told_with_its_size(tmp_path, monkeypatch):

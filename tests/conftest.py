@@ -16,9 +16,10 @@ from kernels.arrays import is_float
 COMMON = {"deadline": None, "derandomize": True, "database": None, "print_blob": False}
 hypothesis.settings.register_profile("default", max_examples=25, **COMMON)
 hypothesis.settings.register_profile("thorough", max_examples=500, **COMMON | {"derandomize": False})
-FIND = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-hypothesis.settings.register_profile("mutations", max_examples=20, phases=FIND, **COMMON)  # a failure need not be small
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+FIND = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # a failure need not be made small
+hypothesis.settings.register_profile("mutations", max_examples=25, phases=FIND, **COMMON)
+hypothesis.settings.register_profile("smoke", max_examples=2, **COMMON)
+hypothesis.settings.load_profile("default")  # pytest --hypothesis-profile=thorough takes another
 
 
 @pytest.fixture(autouse=True)

@@ -116,13 +116,14 @@ def test_kinks_are_avoided(f, slope):
         failure(check_gradients, f, lambda dy, x: dy * slope(x) * 1.001, {"x": point})
 
 
-@pytest.mark.parametrize("name, f", [
-    ("jumps everywhere", lambda x: np.floor(x * 1e6) / 1e6),
-    ("noise", lambda x: x + 1e-6 * np.random.default_rng(abs(int(x[0] * 1e15))).standard_normal(x.shape)),
-    ("rounded", lambda x: x.astype(np.float32).astype(np.float64)),
+@pytest.mark.parametrize("name, f, slope, x", [
+    ("jumps everywhere", lambda x: np.floor(x * 1e6) / 1e6, lambda x: 1, [0.3, -1.7, 2.1]),
+    ("rounded", lambda x: x.astype(np.float32).astype(np.float64), lambda x: 1, [0.3, -1.7, 2.1]),
+    ("odd about the point, and too fast", lambda x: np.sin(1e9 * x), lambda x: 1e9 * np.cos(1e9 * x), [0.0, 0.0]),
+    ("noise", lambda x: x + 1e-6 * np.random.default_rng(abs(int(x[0] * 1e15))).random(x.shape), lambda x: 1, [1.0]),
 ])  # fmt: skip
-def test_what_is_not_smooth_does_not_pass(name, f):
-    message = failure(check_gradients, f, lambda dy, x: dy, {"x": np.array([0.3, -1.7, 2.1])}, operation="step")
+def test_what_is_not_smooth_does_not_pass(name, f, slope, x):
+    message = failure(check_gradients, f, lambda dy, x: dy * slope(x), {"x": np.array(x)}, operation="step")
     assert message == (
         "step: no smooth point found, so nothing is proved: only 0 of 16 directions of x are smooth "
         "(kinks, jumps or noise); move the arguments away from kinks"

@@ -26,17 +26,24 @@ class Allowed(NamedTuple):
 
 
 def allowed(case: Case, name: str, backend: str, dtype: Any, stored: Any = None) -> Allowed:
-    """`compare.tolerance` of one result: arithmetic of the backend, length of the sum, dtype of the stored result.
-
-    Stored values are exact; on their way into 16-bit products dz, transformed and summed values are rounded again.
-    """
+    """`compare.tolerance` of one result: arithmetic of the backend, length of the sum, dtype of the stored result."""
     arithmetic = arithmetic_of(backend, dtype) if case.flops else sums_of(dtype)
     length, stored = case.lengths[name], stored or case.dtype(name, as_dtype(dtype))
     key = case.op, backend, str(as_dtype(dtype))
-    scale, why = WINOGRAD.get(key, (1, "")) if arithmetic != "float64" else (1, "")
-    scale, why = STEEP.get(case.op, (scale, why))
-    what = f"{arithmetic} sums of {length}, stored as {stored}" if case.flops else f"{arithmetic}, stored as {stored}"
-    return Allowed(scale * tolerance(arithmetic, length, stored), f"{what}{', times ' * bool(why)}{why}")
+    winograd = WINOGRAD.get(key) if case.options.get("stride") == 1 and name != "db" else None
+    scale, why = STEEP.get(case.op) or winograd or (1, "")
+    factors = 2 if winograd or as_dtype(dtype).itemsize > 2 else rounded(case, name)
+    what = f"{arithmetic} sums of {length}, factors rounded: {factors}, " if case.flops else f"{arithmetic}, "
+    reason = f"{what}stored as {stored}{', times ' * bool(why)}{why}"
+    return Allowed(scale * tolerance(arithmetic, length, stored, factors), reason)
+
+
+def rounded(case: Case, name: str) -> int:
+    """How many factors of a result's products are rounded to the 16-bit storage once more: stored ones are exact, but
+    dz is new where the activation is no ReLU or dy is wider; so are summed weights, and an image's sums of dz."""
+    dz = case.work == "backward" and (case.options.get("activation") == "sigmoid" or "dy" in case.wide)
+    weights = case.op == "upsample2x_conv3x3" and name in ("y", "dx")
+    return dz + weights + (case.op == "fusion" and name in ("dglobal", "dw"))
 
 
 def arithmetic_of(backend: str, dtype: Any) -> str:

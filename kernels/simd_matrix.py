@@ -24,7 +24,7 @@ from kernels.simd import (
     inlined,
     launch,
 )
-from kernels.simd_tile import ROWS, STEP, multiply_32_rows, tile_of_1_row, tile_of_4_rows, tile_of_8_rows, tile_of_rows
+from kernels.simd_tile import ROWS, STEP, tile_of_1_row, tile_of_4_rows, tile_of_8_rows, tile_of_32_rows, tile_of_rows
 from kernels.simd_vector import (
     activate,
     load,
@@ -58,24 +58,26 @@ def panel_bytes(reduction, dtype):
 
 
 @inlined
-def multiply(like, a, a_row, rows, steps, b, c, c_row, accumulate):
+def multiply(like, a, a_row, rows, steps, b, c, accumulate):
     """C[rows, PANEL] (+)= A B for one panel. Fewer than 4 rows at the end are filled up with whatever follows them."""
     for start in range(0, steps, STEPS_BLOCK):
         k = min(STEPS_BLOCK, steps - start)
         a0, b0, m, more = a + 4 * start, b + STEP * start, 0, accumulate + start
-        if LEVEL == "amx":
-            m = multiply_32_rows(like, a0, a_row, rows, k, b0, c, c_row, more)
+        if LEVEL == "amx" and size_of(like) == 2:
+            while m + 32 <= rows:
+                tile_of_32_rows(a0 + m * a_row, a_row, k, b0, c + m * STEP, more)
+                m += 32
         while m + ROWS <= rows:
-            tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * c_row, c_row, more)
+            tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
             m += ROWS
         if rows == 1:
-            tile_of_1_row(like, a0, a_row, k, b0, c, c_row, more)
+            tile_of_1_row(like, a0, a_row, k, b0, c, 0, more)
             m = 1
         if ROWS > 8 and m + 4 < rows:
-            tile_of_8_rows(like, a0 + m * a_row, a_row, k, b0, c + m * c_row, c_row, more)
+            tile_of_8_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
             m += 8
         while m < rows:
-            tile_of_4_rows(like, a0 + m * a_row, a_row, k, b0, c + m * c_row, c_row, more)
+            tile_of_4_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
             m += 4
 
 

@@ -7,10 +7,11 @@ reduction runs over pixels). Every step loads B's two vectors once and multiplie
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.simd import LANES, LEVEL, LEVELS, PANEL
-from kernels.simd_vector import F32, FLOATS, I32, I64, BFloat, broadcast, call, constant, is_half, load_ir, store_ir
+from kernels.simd_vector import F32, FLOATS, I8, I32, I64, BFloat, broadcast, call, constant, is_half, load_ir, store_ir
 
 STEP = 4 * PANEL  # bytes of B a step
 
@@ -32,10 +33,11 @@ def offsets(builder, start, rows, stride, packed):
 
 
 def emit_tile(builder, rows, half, packed, a, a_stride, steps, b, c, c_row, accumulate, unroll):
-    """The code of one tile; steps must be a multiple of unroll."""
+    """The code of one tile; steps must be a multiple of unroll. C's rows lie c_row bytes apart (STEP if not packed)."""
     int64 = lambda x: ir.Constant(I64, x)  # noqa: E731
     a_step = a_stride if packed else int64(4)
     strides = [builder.mul(a_stride, int64(m)) for m in range(rows)]
+    c_row = c_row if packed else int64(STEP)
     c_rows = [builder.add(c, builder.mul(c_row, int64(m))) for m in range(rows)]
     columns = range(2)
 
@@ -93,5 +95,48 @@ STEP_ROWS = 8 if LEVEL in LEVELS[:3] else 4
 tile_of_steps = make_tile(STEP_ROWS, True)
 
 
-def multiply_32_rows(*arguments):  # TODO amx
-    return 0
+# AMX: eight tile registers of 16 rows x 64 bytes. 0 to 3 hold C [32, 32], 4 and 5 A [32, 16 pairs], 6 and 7 B.
+CONFIGURATION = bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8)
+
+
+def amx(builder, name, *arguments):
+    """An instruction on tile registers, whose numbers are Python ints."""
+    arguments = [ir.Constant(I8, a) if isinstance(a, int) else a for a in arguments]
+    call(builder, f"llvm.x86.{name}", ir.VoidType(), arguments)
+
+
+def emit_tile_registers(builder, a, a_row, steps, b, c, accumulate):
+    """C[32, PANEL] (+)= A[32, steps pairs] B; steps must be a multiple of 16."""
+    int64, pointer = lambda x: ir.Constant(I64, x), lambda x: builder.inttoptr(x, I8.as_pointer())  # noqa: E731
+    at = lambda i, j: pointer(builder.add(c, int64(16 * i * STEP + 64 * j)))  # noqa: E731
+    row, quarters = int64(STEP), [(i, j) for i in range(2) for j in range(2)]
+    configuration = cgutils.global_constant(builder, "tiles", cgutils.make_bytearray(CONFIGURATION))
+    amx(builder, "ldtilecfg", builder.bitcast(configuration, I8.as_pointer()))
+    with builder.if_else(builder.icmp_signed("!=", accumulate, int64(0))) as (then, otherwise):
+        with then:
+            for i, j in quarters:
+                amx(builder, "tileloadd64", 2 * i + j, at(i, j), row)
+        with otherwise:
+            for i, j in quarters:
+                amx(builder, "tilezero", 2 * i + j)
+    with cgutils.for_range(builder, builder.sdiv(steps, int64(16))) as block:
+        a_now = builder.add(a, builder.mul(block.index, int64(64)))
+        b_now = builder.add(b, builder.mul(block.index, int64(16 * STEP)))
+        for i in range(2):
+            amx(builder, "tileloadd64", 4 + i, pointer(builder.add(a_now, builder.mul(a_row, int64(16 * i)))), a_row)
+            amx(builder, "tileloadd64", 6 + i, pointer(builder.add(b_now, int64(64 * i))), row)
+        for i, j in quarters:
+            amx(builder, "tdpbf16ps", 2 * i + j, 4 + i, 6 + j)
+    for i, j in quarters:
+        amx(builder, "tilestored64", 2 * i + j, at(i, j), row)
+    amx(builder, "tilerelease")
+
+
+@intrinsic
+def tile_of_32_rows(ctx, a, a_row, steps, b, c, accumulate):
+    """The same of bfloat16 in AMX's tile registers, C's rows STEP bytes apart. Only ever compiled where LEVEL is amx:
+    LLVM ends the process where it is asked for instructions that its target lacks."""
+    def code(context, builder, sig, args):
+        emit_tile_registers(builder, *args)
+        return context.get_dummy_value()
+    return types.void(*[types.int64] * 6), code

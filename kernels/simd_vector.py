@@ -16,7 +16,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from kernels.simd import LANES, LEVEL, LEVELS, inlined
 
-I1, I16, I32, I64, F32 = ir.IntType(1), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+I1, I8, I16, I32, I64, F32 = *(ir.IntType(bits) for bits in (1, 8, 16, 32, 64)), ir.FloatType()
 FLOATS, INTS, HALVES = (ir.VectorType(t, LANES) for t in (F32, I32, I16))
 MASK = ir.VectorType(I1, LANES)
 
@@ -196,7 +196,7 @@ def same(ctx, like_a, like_b):
 @intrinsic
 def copy_bytes(ctx, target, source, n):
     def code(context, builder, sig, args):
-        byte = ir.IntType(8).as_pointer()
+        byte = I8.as_pointer()
         to, start = (builder.inttoptr(a, byte) for a in args[:2])
         cgutils.raw_memcpy(builder, to, start, args[2], ir.Constant(I64, 1))
         return context.get_dummy_value()
@@ -327,6 +327,26 @@ def transform(matrices):
                 store_ir(builder, value, builder.add(args[6], builder.mul(args[7], ir.Constant(I64, i))))
             return context.get_dummy_value()
         return types.void(kind, like_x, like_v, *[types.int64] * 5), code
+    return apply
+
+
+def transform_finish(matrices):
+    """The same of float32 squares, then max(V + bias, floor), V[i, j] stored at y + i y_row + j y_pixel."""
+    @intrinsic
+    def apply(ctx, kind, like_y, x, row, pixel, bias, floor, y, y_row, y_pixel):
+        def code(context, builder, sig, args):
+            matrix = matrices[0] if is_half(sig.args[0]) else matrices[1]
+            x, row, pixel, bias, floor, y, y_row, y_pixel = args[2:]
+            for i, line in enumerate(sandwich(builder, matrix, False, x, row, pixel)):
+                at = builder.add(y, builder.mul(y_row, ir.Constant(I64, i)))
+                for j, value in enumerate(line):
+                    value = builder.fadd(value, bias)
+                    value = builder.select(builder.fcmp_ordered(">", floor, value), floor, value)
+                    value = narrow(builder, value) if is_half(sig.args[1]) else value
+                    store_ir(builder, value, builder.add(at, builder.mul(y_pixel, ir.Constant(I64, j))))
+            return context.get_dummy_value()
+        arguments = [types.int64] * 3 + [vector] * 2 + [types.int64] * 3
+        return types.void(kind, like_y, *arguments), code
     return apply
 
 

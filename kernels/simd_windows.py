@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, PANEL, Image, address, compiled, inlined, launch, threads
+from kernels.simd import LANES, LEVEL, LIKE, PANEL, Image, address, compiled, inlined, launch, threads
 from kernels.simd_matrix import arithmetic, finish_row, multiply, panel_bytes, panels, slot
-from kernels.simd_tile import STEP
+from kernels.simd_tile import ROWS, STEP
 from kernels.simd_vector import copy_bytes, load_part, same, size_of, store_part
 
 BLOCK_BYTES = 512 << 10  # of gathered windows: half of a common L2 cache
+FULL = 32 if LEVEL == "amx" else 2 * ROWS  # rows of windows that fill register tiles
 
 
 class Grid(NamedTuple):
@@ -72,6 +73,17 @@ def gather(like_x, like_a, x, x_row, size, channels, tap_slot, a):
                 store_part(like_a, to + c * size_of(like_a), v, tap_slot - c)
 
 
+@inlined
+def advance(n, i, j, step, height, width):
+    """The position after (n, i, j) in an image batch: divisions would cost more than the loops around them."""
+    j += step
+    if j >= width:
+        i, j = i + step, 0
+        if i >= height:
+            n, i = n + 1, 0
+    return n, i, j
+
+
 @compiled
 def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, b, bias, y, plan, phases):
     """Unit: a block of anchors and a group of panels."""
@@ -84,29 +96,32 @@ def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, b, bias, y
     for unit in range(first, last):
         t0, group = unit // groups * block, unit % groups
         rows = min(block, anchors - t0)
+        first_n, at = t0 // per_image, t0 % per_image
+        first_i, first_j = at // width, at % width
+        n, i, j = first_n, first_i, first_j
         for t in range(rows):
-            n, at = (t0 + t) // per_image, (t0 + t) % per_image
-            i, j = at // width * stride + start, at % width * stride + start
-            pixel = x + n * x_image + i * x_row + j * channels * size_of(like_x)
+            pixel = x + n * x_image + (i * stride + start) * x_row
+            pixel += (j * stride + start) * channels * size_of(like_x)
+            n, i, j = advance(n, i, j, 1, height, width)
             gather(like_x, like_a, pixel, x_row, size, channels, tap_slot, scratch + t * a_row)
         for panel in range(group * count // groups, (group + 1) * count // groups):
             for phase in range(phases.shape[0]):
                 p, q, where, panel_size, tap0, taps0, tap1, taps1 = phases[phase]
                 weights = b + where + panel * panel_size
                 steps = taps0 * tap_bytes // 4
-                multiply(like_a, scratch + tap0 * tap_bytes, a_row, rows, steps, weights, c, 4 * PANEL, 0)
+                multiply(like_a, scratch + tap0 * tap_bytes, a_row, rows, steps, weights, c, 0)
                 if taps1:
                     weights += steps * STEP
                     steps = taps1 * tap_bytes // 4
-                    multiply(like_a, scratch + tap1 * tap_bytes, a_row, rows, steps, weights, c, 4 * PANEL, 1)
+                    multiply(like_a, scratch + tap1 * tap_bytes, a_row, rows, steps, weights, c, 1)
                 o = panel * PANEL
+                n, i, j = first_n, first_i, first_j
                 for t in range(rows):
-                    n, at = (t0 + t) // per_image, (t0 + t) % per_image
-                    i, j = at // width * scale + p, at % width * scale + q
-                    if i < y_height and j < y_width:
-                        to = y + n * y_image + i * y_row + j * y_pixel + o * size_of(like_y)
+                    if i * scale + p < y_height and j * scale + q < y_width:
+                        to = y + n * y_image + (i * scale + p) * y_row + (j * scale + q) * y_pixel + o * size_of(like_y)
                         from_bias = bias + n * bias_image + 4 * o
                         finish_row(like_y, c + 4 * PANEL * t, from_bias, to, min(PANEL, outputs - o), activation)
+                    n, i, j = advance(n, i, j, 1, height, width)
 
 
 def phase_table(phases, reduction_slot, columns, kind):
@@ -128,7 +143,7 @@ def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[
     kind, outputs, tap_slot = arithmetic(like), y.shape[3], slot(channels)
     a_row = row_bytes.py_func(grid.size**2 * tap_slot * kind.itemsize)
     anchors = grid.images * grid.height * grid.width
-    block = max(4, min(BLOCK_BYTES // a_row // 28 * 28 or 14, -(-anchors // threads()), 224))
+    block = max(4, min(BLOCK_BYTES // a_row // FULL * FULL or FULL, -(-anchors // threads()), 8 * FULL))
     blocks = -(-anchors // block)
     groups = min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
     plan = np.array([

@@ -91,7 +91,7 @@ def test_only_whole_buffers_are_read_in_place():
 
 
 def test_vectors_of_other_ranks_are_aligned():
-    for shape in ((5,), (3, 7), (0, 4)):
+    for shape in ((5,), (3, 7), (2, 3, 4)):
         assert simd.address(simd.allocate(shape, np.float32)) % 64 == 0
 
 
@@ -115,6 +115,36 @@ def test_nothing_compiles_twice(tmp_path):
         assert found.returncode == 0, found.stderr
         want = f"cpu: compiling adadelta.cpu.update for {level}\n" * lines
         assert found.stderr == want
+
+
+AMX = """
+import ctypes
+from types import SimpleNamespace
+
+from llvmlite import binding
+from numba import types
+
+binding.get_host_cpu_features = lambda: dict.fromkeys({features!r}.split(), True)
+ctypes.CDLL = lambda name: SimpleNamespace(syscall=lambda *number: 0)  # the permission to use tiles
+from kernels import simd, simd_windows
+
+assert simd.LEVEL == "amx"
+word, half, plan = types.int64, types.uint16, types.Array(types.int64, 1, "C")
+kernel = simd_windows.multiply_windows
+kernel.compile((word,) * 3 + (half,) * 3 + (word,) * 4 + (plan, types.Array(word, 2, "C")))
+code = "".join(kernel.inspect_asm().values())
+print([name for name in ("ldtilecfg", "tileloadd", "tilezero", "tdpbf16ps", "tilestored") if name not in code])
+"""
+
+
+def test_amx_compiles(tmp_path):
+    """Only compiled, for a CPU that has it: in a process of its own, as LLVM would end this one if it could not."""
+    if simd.platform.machine() != "x86_64":
+        pytest.skip("x86 only")
+    features = "avx2 fma avx512f avx512bw avx512dq avx512vl avx512bf16 amx-tile amx-bf16"
+    found = run("-c", AMX.format(features=features), LTBC_CACHE=str(tmp_path), LTBC_CPU="",
+                NUMBA_CPU_NAME="sapphirerapids", NUMBA_CPU_FEATURES=",".join("+" + f for f in features.split()))
+    assert found.stdout == "[]\n", found.stderr
 
 
 @pytest.mark.parametrize("level", [level for level in simd.available() if level != simd.LEVEL])

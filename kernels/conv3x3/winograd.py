@@ -27,8 +27,8 @@ from kernels.simd import (
 )
 from kernels.simd_matrix import arithmetic, multiply, packed, panels
 from kernels.simd_tile import STEP, STEP_ROWS, tile_of_steps
-from kernels.simd_vector import activate, load, size_of, store, transform, transform_steps
-from kernels.simd_windows import row_bytes
+from kernels.simd_vector import activate, load, size_of, splat, store, transform, transform_finish, transform_steps
+from kernels.simd_windows import advance, row_bytes
 
 G2 = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 B2 = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
@@ -38,7 +38,7 @@ B4 = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], 
                [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]])
 A4 = np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1], [1, 2, 4, 8], [1, -2, 4, -8], [0, 0, 0, 1]])
 
-of_filter, of_input, of_output = transform((G2, G4)), transform((B2, B4)), transform((A2.T, A4.T))
+of_filter, of_input, finish_tile = transform((G2, G4)), transform((B2, B4)), transform_finish((A2.T, A4.T))
 of_input_steps, of_gradient_steps, of_filter_gradient = (
     transform_steps((B2, B4)), transform_steps((A2, A4)), transform((G2.T, G4.T)))
 
@@ -93,32 +93,40 @@ def multiply_tiles(first, last, scratch, like_x, kind, like_y, x, u, bias, y, pl
     steps, v_row = cin * size_of(kind) // 4, row_bytes(cin * size_of(kind))
     v_plane, c_plane = block * v_row, (block + 3) * 4 * PANEL + 128
     c, pixel = scratch + planes * v_plane + 3 * v_row, cin * size_of(like_x)
-    squares = c + planes * c_plane
+    square, line, floor = c + planes * c_plane, 4 * LANES, splat(0.0 if activation == 1 else -np.inf)
     for unit in range(first, last):
         t0, group = unit // groups * block, unit % groups
         rows = min(block, tiles - t0)
+        first_n, at = t0 // per_image, t0 % per_image
+        first_i, first_j = at // across * m, at % across * m
+        n, i, j = first_n, first_i, first_j
         for t in range(rows):
-            n, at = (t0 + t) // per_image, (t0 + t) % per_image
-            corner = x + n * x_image + at // across * m * x_row + at % across * m * pixel
+            corner = x + n * x_image + i * x_row + j * pixel
+            n, i, j = advance(n, i, j, m, height, width)
             for e in range(0, cin, LANES):
                 to = scratch + t * v_row + e * size_of(kind)
                 of_input(kind, like_x, kind, corner + e * size_of(like_x), x_row, pixel, to, v_plane)
         for panel in range(group * count // groups, (group + 1) * count // groups):
             for p in range(planes):
                 weights = u + (p * count + panel) * steps * STEP
-                multiply(kind, scratch + p * v_plane, v_row, rows, steps, weights, c + p * c_plane, 4 * PANEL, 0)
+                multiply(kind, scratch + p * v_plane, v_row, rows, steps, weights, c + p * c_plane, 0)
+            n, i, j = first_n, first_i, first_j
             for t in range(rows):
-                n, at = (t0 + t) // per_image, (t0 + t) % per_image
-                i, j = at // across * m, at % across * m
+                whole = i + m <= height and j + m <= width and activation != 2
+                to = y + n * y_image + i * y_row + j * y_pixel
                 for o in range(panel * PANEL, min((panel + 1) * PANEL, cout), LANES):
-                    from_c, line = c + t * 4 * PANEL + 4 * (o - panel * PANEL), 4 * LANES
-                    of_output(kind, np.float32(0), np.float32(0), from_c, (m + 2) * c_plane, c_plane, squares, line)
-                    b, to = load(np.float32(0), bias + 4 * o), y + n * y_image + o * size_of(like_y)
+                    from_c, b = c + t * 4 * PANEL + 4 * (o - panel * PANEL), load(np.float32(0), bias + 4 * o)
+                    at_y = to + o * size_of(like_y)
+                    if whole:
+                        finish_tile(kind, like_y, from_c, (m + 2) * c_plane, c_plane, b, floor, at_y, y_row, y_pixel)
+                        continue
+                    finish_tile(kind, np.float32(0), from_c, (m + 2) * c_plane, c_plane, b, splat(-np.inf), square,
+                                m * line, line)
                     for di in range(min(m, height - i)):
                         for dj in range(min(m, width - j)):
-                            z = load(np.float32(0), squares + line * (di * m + dj)) + b
-                            where = to + (i + di) * y_row + (j + dj) * y_pixel
-                            store(like_y, where, activate(z, activation))
+                            z = load(np.float32(0), square + line * (di * m + dj))
+                            store(like_y, at_y + di * y_row + dj * y_pixel, activate(z, activation))
+                n, i, j = advance(n, i, j, m, height, width)
 
 
 def convolve(x, dtype, shape, u, bias, y, activation=0):

@@ -13,6 +13,7 @@ from tests.runs import TINY, assert_same_bits, error_line, lines, new, seven_pic
 from train.checkpoint import CHECKPOINT, METRICS, WEIGHTS, load
 from train.data import batches, scan
 from train.metrics import Bar
+from train.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,12 @@ def test_a_folder_that_cannot_be_made(photos, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert new(photos, tmp_path / "file", 1) == 2
     assert str(tmp_path / "file") in error_line(capsys)
+
+
+@pytest.mark.parametrize("decay, expected", [(0.0, [1, 1, 1, 1]), (0.5, [1, 1, 1, 0.5]), (1.0, [1, 0.75, 0.5, 0.25])])
+def test_the_learning_rate_falls_over_the_last_part(photos, tmp_path, monkeypatch, decay, expected):
+    seen = []
+    step = Run.step
+    monkeypatch.setattr(Run, "step", lambda run, batch: seen.append(run.optimizer.lr) or step(run, batch))
+    assert new(photos, tmp_path / "run", 4, "--lr", 2, "--decay", decay) == 0
+    np.testing.assert_allclose(seen, [2 * share for share in expected])

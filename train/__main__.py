@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nn import describe
 from train import TrainError, checkpoint
 from train.data import batches
 from train.interruption import Interruption
@@ -53,6 +54,7 @@ def start(options: argparse.Namespace) -> int:
         raise TrainError(f"{pictures.root}: not the pictures of {folder} (files came, went or changed): bring them "
                          "back, or start another run with --out")
     run = Run(folder, settings, pictures, held_out)
+    print(f"{describe(settings['backend'])}; activations in {settings['dtype']}", flush=True)
     if old:
         run.restore(old)
         checkpoint.put(folder / "settings.json", settings)
@@ -77,6 +79,7 @@ def train(run: Run) -> int:
         while getattr(progress, unit) < end and not interruption.signal:
             batch = next(stream)
             waited = time.perf_counter() - begun
+            run.anneal(getattr(progress, unit) / end)
             losses = run.step(batch)
             seconds = time.perf_counter() - begun
             begun += seconds

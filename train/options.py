@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from kernels import class_loss, color
 from kernels.dispatch import BACKENDS
-from nn import ALPHA, default_backend
+from nn import ALPHA, default_backend, default_dtype
 from train import TrainError
 from train.pictures import NEAR_GREY
 
@@ -43,6 +43,7 @@ FOR_GOOD: dict[str, tuple] = {
     "lr": (1.0, tiny, "Adadelta's factor on every update"),
     "rho": (0.95, fraction, "Adadelta's decay of its two averages"),
     "eps": (1e-8, tiny, "Adadelta's constant under its roots"),
+    "decay": (0.0, number(float, 0, 1), "last share of the run, over which lr falls to 0 (quieter weights)"),
     "scale": (1000.0, tiny, "the gradient is multiplied by this before Adadelta; belongs together with --eps"),
     "fusion": ("sigmoid", ("sigmoid", "relu"), "activation of the fusion layer"),
     "class_loss": ("softmax", class_loss.KINDS, "form of the class loss"),
@@ -52,7 +53,7 @@ FOR_GOOD: dict[str, tuple] = {
 }
 CHANGEABLE: dict[str, tuple] = {
     "backend": (None, BACKENDS, "default: the best that this machine has"),
-    "dtype": ("float32", ("float32", "float64", "bfloat16", "float16"), "of the activations"),
+    "dtype": (None, ("float32", "float64", "bfloat16", "float16"), "of the activations; default: the backend's best"),
     "workers": (min(4, CPUS), count, "threads that read pictures"),
     "memory": (2.0, number(float, 0), "GiB of decoded pictures to keep"),
     "checkpoint_every": (500, count, "steps"),
@@ -119,6 +120,7 @@ def settle(options: argparse.Namespace, saved: dict[str, Any] | None) -> dict[st
     if settings["global_size"] is None:
         settings["global_size"] = settings["crop"]
     settings["backend"] = settings["backend"] or default_backend()
+    settings["dtype"] = settings["dtype"] or default_dtype(settings["backend"])
     return settings
 
 

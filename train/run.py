@@ -40,6 +40,11 @@ class Run:
         old.restore(self.net, self.optimizer, self.folder / checkpoint.CHECKPOINT)
         self.progress, self.saved = old.progress, old.progress.step
 
+    def anneal(self, done: float) -> None:
+        """Sets the optimizer's lr for a run of which the share `done` is over: it falls linearly in the last part."""
+        left, decay = max(1 - done, 0.0), self.settings["decay"]
+        self.optimizer.lr = self.settings["lr"] * (max(left / decay, 1e-6) if left < decay else 1.0)
+
     def step(self, batch: Batch) -> dict[str, float]:
         """One step of training; the losses before it: total, chroma, classes. Raises TrainError for NaN or infinity."""
         net, alpha, scale = self.net, self.settings["alpha"], self.settings["scale"]

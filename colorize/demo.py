@@ -1,0 +1,104 @@
+"""`python -m colorize.demo`: trains a small network on the built-in photographs, then colorizes others.
+
+Writes into runs/demo: the run itself (weights, metrics), contact_sheet.png (grey | ours | true for every held-out
+photograph) and loss.png; prints the chroma PSNR of ours and of the grey baseline on the held-out photographs.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from colorize.colorizer import Colorizer
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from nn import Network
+from nn.backends import array_module_of, default_backend
+from train.__main__ import main as train
+from train.data import scan
+from train.evaluate import evaluate
+
+PHOTOGRAPHS = Path(__file__).parent.parent / "train" / "photographs"
+RUN = Path("runs/demo")
+# Small enough to learn something in a minute on two cores. eps: the larger, the gentler; with so few photographs
+# a network that learns faster soon knows them by heart and colorizes others worse (train/photographs/README.md).
+SETTINGS = {
+    "width": 0.25, "crop": 128, "batch": 16, "eps": 1e-6, "fusion": "relu", "decay": 0.5, "minutes": 1,
+}
+TILE, GAP, LABEL = (300, 200), 8, 26  # pixels on the contact sheet
+COLUMNS = 2  # triples side by side
+
+
+def main() -> int:
+    options = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
+    status = train([str(PHOTOGRAPHS / "train"), "--out", str(RUN), "--force", *options])
+    if status:
+        return status
+    weights = RUN / "weights.safetensors"
+    photographs = sorted((PHOTOGRAPHS / "held_out").glob("*/*.jpg"))
+    draw_contact_sheet(photographs, Colorizer(weights), RUN / "contact_sheet.png")
+    draw_loss(RUN / "metrics.jsonl", RUN / "loss.png")
+    backend = default_backend()
+    net = Network.load(weights, backend, xp=array_module_of(backend))
+    print(f"held out: {evaluate(net, scan(PHOTOGRAPHS / 'held_out', net.settings.global_size))}")
+    print(f"look at {RUN / 'contact_sheet.png'} and {RUN / 'loss.png'}")
+    return 0
+
+
+def draw_contact_sheet(photographs: list[Path], colorizer: Colorizer, path: Path) -> None:
+    """One triple grey | ours | true a photograph, `COLUMNS` triples a row."""
+    width, height = TILE
+    triple = 3 * width + 4 * GAP
+    rows = -(-len(photographs) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * triple, rows * (height + LABEL) + GAP), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for i, photograph in enumerate(photographs):
+        true = Image.open(photograph).convert("RGB")
+        ours = colorizer(true)
+        left, top = (i % COLUMNS) * triple + GAP, (i // COLUMNS) * (height + LABEL)
+        for j, (name, picture) in enumerate((("grey", as_grey(true)), ("ours", ours), ("true", true))):
+            x = left + j * (width + GAP)
+            pen.text((x, top + 5), f"{photograph.parent.name}: {name}", "black", font)
+            sheet.paste(ImageOps.fit(picture, TILE, Image.Resampling.LANCZOS), (x, top + LABEL))
+    sheet.save(path)
+
+
+def as_grey(picture: Image.Image) -> Image.Image:
+    """What the network sees: the CIE luminance as grey."""
+    from kernels.color import RGB_TO_XYZ
+    from kernels.color.reference import linear_to_rgb, rgb_to_linear
+
+    grey = linear_to_rgb(rgb_to_linear(np.asarray(picture) / 255) @ RGB_TO_XYZ[1])
+    return Image.fromarray(np.round(255 * np.clip(grey, 0, 1)).astype(np.uint8)).convert("RGB")
+
+
+def draw_loss(metrics: Path, path: Path) -> None:
+    """Both losses over the steps, with their running means, and what guessing would give."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    steps = [line for line in lines if "chroma" in line]
+    x = np.array([line["step"] for line in steps])
+    chroma = 220 * np.sqrt([line["chroma"] for line in steps])
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    panels = (
+        ("Color: root mean square error of a* and b*", chroma, "tab:blue"),
+        ("Scene: cross entropy", np.array([line["classes"] for line in steps]), "tab:orange"),
+    )
+    for axis, (title, y, color) in zip(axes, panels):
+        axis.plot(x, y, color=color, alpha=0.25, linewidth=0.8, label="one batch")
+        window = max(1, min(50, len(y) // 5))
+        mean = np.convolve(y, np.ones(window) / window, "valid")
+        axis.plot(x[window - 1 :], mean, color=color, linewidth=2, label=f"mean of {window} batches")
+        axis.set(title=title, xlabel="step", ylim=(0, None))
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

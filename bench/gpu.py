@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import ml_dtypes  # noqa: F401 (teaches NumPy the name bfloat16)
 import numpy as np
 
-from bench.sass import COPIES, TENSOR, report
+from bench.sass import COPIES, TENSOR, TMA, report
 from kernels import launch
 from kernels.arrays import sum_dtype
 from nn.architecture import LayerSpec, Settings, cost_table, layers
@@ -162,7 +162,7 @@ def describe(compiled: Any, args: list, gpu: Gpu, flop: int, dtype: str) -> dict
         "registers": found.registers, "spills": found.spills, "shared_bytes": meta.shared,
         "occupancy": occupancy(gpu, found.registers, meta.shared, meta.num_warps),
         "tensor_instructions": tensor, "loop_instructions": sum(found.loop.values()),
-        "copy_instructions": sum(counted[c] for c in COPIES),
+        "copy_instructions": sum(counted[c] for c in COPIES), "tma_instructions": counted[TMA],
         "flop": flop, "bytes_min": sum(arrays.values()),
         "roofline_s": max(flop / rate, sum(arrays.values()) / gpu.bandwidth),
     }  # fmt: skip

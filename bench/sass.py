@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 TENSOR = ("HMMA", "HGMMA", "UTCHMMA", "QGMMA", "IMMA", "DMMA")
-COPIES = ("UTMALDG", "UBLKCP", "LDGSTS")  # asynchronous, into shared memory
+TMA = "UTMALDG"  # copies a box described by a tensor descriptor
+COPIES = (TMA, "UBLKCP", "LDGSTS")  # asynchronous, into shared memory
 SPILLS = ("STL", "LDL")
 
 

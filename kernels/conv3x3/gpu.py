@@ -23,7 +23,7 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     if cout <= gpu_few.FEW and stride == 1:
         gpu_few.forward(x, w, b, y, activation)
         return y
-    sides, count, shape, tile = tiling(TILES["forward"], (x, y), y.shape, channels=cout)
+    sides, count, shape, tile = tiling(TILES["forward"], (x, y), y.shape, channels=cout, inputs=cin)
     while tile["BLOCK_C"] > 16 and cin % tile["BLOCK_C"]:
         tile["BLOCK_C"] //= 2
     block_c, block_o = tile["BLOCK_C"], tile["BLOCK_O"]

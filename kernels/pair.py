@@ -22,8 +22,8 @@ class Pair:
         self.operation, self.forward, self.backward = operation, forward, backward
         self.point = {k: _host(a).astype(np.float64) if _is_float(a) else a for k, a in arguments.items()}
         self.floats = [k for k, a in arguments.items() if _is_float(a)]
-        self.wrt = list(self.floats if wrt is None else wrt)
-        self.takes = list(arguments if takes is None else takes)
+        self.wrt = as_list(self.floats if wrt is None else wrt)
+        self.takes = as_list(list(arguments) if takes is None else takes)
         for name, known in [(k, self.floats) for k in self.wrt] + [(k, [*arguments, "y"]) for k in self.takes]:
             if name not in known:
                 raise ValueError(f"{operation}: {name!r} must be one of {', '.join(known)}")
@@ -83,6 +83,11 @@ class Pair:
 
     def _device(self, a: Any) -> Any:
         return self.xp.array(a) if isinstance(a, np.ndarray) else a
+
+
+def as_list(given: Sequence[str]) -> list[str]:
+    """One name alone may stand for a list of one."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _host(a: Any) -> np.ndarray:

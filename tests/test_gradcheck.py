@@ -173,7 +173,7 @@ def test_wrt_and_arguments_that_are_no_float_arrays():
     assert check_gradients(forward, backward, inputs)["table"] < 1e-8  # one gradient needs no tuple; float32 is raised
     inputs = arguments()
     assert list(check(lambda *args: (None, *dense_backward(*args)[1:]), wrt=["w", "b"])) == ["w", "b"]
-    assert list(check(lambda *args: dense_backward(*args)[:1], wrt=["x"])) == ["x"]
+    assert list(check(lambda *args: dense_backward(*args)[:1], wrt="x")) == ["x"]
     constant = check_gradients(lambda x: np.ones(3), lambda dy, x: 0 * x, {"x": np.ones(2)})
     assert constant == {"x": 0.0} == check_gradients(lambda x: x, lambda dy, x: dy, {"x": np.ones((0, 2))})
 

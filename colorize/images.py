@@ -8,6 +8,7 @@ estimated, embeds the profile of sRGB where the input had one, and is whole or n
     JPEG     8 bits, no alpha, quality 95 without chroma subsampling; the change of luminance is measured and told
 """
 
+import errno
 import os
 from io import BytesIO
 from pathlib import Path
@@ -44,8 +45,8 @@ def read(path: str | os.PathLike) -> Picture:
         reason = f"not a picture that can be read ({kinds})" if path.stat().st_size else "empty file (0 bytes)"
         raise ImageError(f"{path}: {reason}") from None
     except OSError as error:
-        reason = error.strerror or f"damaged or cut off ({one_line(error)})"
-        raise ImageError(f"{path}: {reason}") from None
+        told = error.strerror and error.errno != errno.EINVAL  # a damaged file sends its reader to nowhere
+        raise ImageError(f"{path}: {error.strerror if told else f'damaged or cut off ({one_line(error)})'}") from None
     except MemoryError:
         raise ImageError(f"{path}: not enough memory to open it") from None
     except ImageError as error:

@@ -47,7 +47,7 @@ def run_watched(capability):
     return runner
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5)
 @given(
     n=st.integers(1, 2), h=st.integers(1, 4), w=st.integers(1, 4), cin=st.sampled_from([5, 16, 32]),
     cout=st.sampled_from([5, 16]), dtype=st.sampled_from(DTYPES),
@@ -60,6 +60,12 @@ def test_forward_and_backward(n, h, w, cin, cout, dtype, activation, capability)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_boxes_hang_over_images_rows_and_columns(dtype):
     check(3, 3, 5, 32, 32, dtype, "relu", run_watched(90))
+
+
+@pytest.mark.parametrize("sizes", [(2, 3, 3, 16, 16, 90), (1, 2, 3, 20, 5, 80)], ids=["boxes", "pointers"])
+def test_small(sizes):
+    *sizes, capability = sizes
+    check(*sizes, np.float32, "sigmoid", run_watched(capability))
 
 
 def test_every_order_of_programs():

@@ -163,8 +163,9 @@ class Network:
         if logits is not None:
             if labels is None:
                 raise ValueError("network: labels are needed where there is a global branch")
+            dlogits = buffers.get("dlogits", logits.shape, logits.dtype)
             classes, dlogits = class_loss.value_and_gradient(
-                logits, labels, alpha * scale, self.settings.class_loss, backend=self.backend
+                logits, labels, alpha * scale, self.settings.class_loss, out=dlogits, backend=self.backend
             )
             losses |= {"total": loss + alpha * classes, "classes": classes}
         self.backward(dchroma, dlogits, buffers, done)

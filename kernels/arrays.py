@@ -42,6 +42,8 @@ def bind(op: str, **arguments: tuple[Array, str]) -> dict[str, int]:
             known = [f"{d}={sizes[d]} (from {bound_by[d]})" for d in dict.fromkeys(dims) if d in sizes]
             hint = f" with {', '.join(known)}" if known else ""
             raise ValueError(f"{op}: {name} must be [{', '.join(dims)}]{hint}, got {list(x.shape)}")
+        if not x.size:
+            raise ValueError(f"{op}: {name} is empty, {list(x.shape)}")
         for d, got in zip(dims, x.shape):
             if not d.isdigit() and d not in sizes:
                 sizes[d], bound_by[d] = got, name

@@ -11,7 +11,6 @@ import numpy as np
 from bench.cases import Case
 from kernels import dispatch
 from kernels.arrays import Array
-from nn.backends import array_module_of
 from nn.network import as_dtype
 
 OPTIONAL = ("out", "prepared", "needs_dx", "low", "backend")  # passed to a function that names them only
@@ -51,13 +50,20 @@ def drawn(case: Case, name: str, shape: tuple[int, ...], rng: np.random.Generato
 
 def place(arrays: dict[str, np.ndarray], backend: str) -> dict[str, Array]:
     """Copies on the backend's device: images in its own layout, everything else contiguous."""
-    xp = array_module_of(backend)
+    xp = launch_arrays() if backend == "gpu" else np
     placed = {}
     for name, x in arrays.items():
         image = x.ndim == 4 and name != "w" and x.dtype.kind not in "iub"
         placed[name] = dispatch.allocate(x.shape, x.dtype, backend, xp) if image else xp.empty(x.shape, x.dtype)
         placed[name][...] = xp.asarray(x)
     return placed
+
+
+def launch_arrays() -> ModuleType:
+    """The array module of the gpu backend: CuPy, or NumPy under Triton's interpreter."""
+    from kernels import launch
+
+    return launch.target().arrays
 
 
 def outputs(case: Case, dtype: Any, backend: str) -> dict[str, Array]:

@@ -8,15 +8,17 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from bench import BenchError
 
 
-def peak(timeout: float = 600, **task: Any) -> dict[str, float]:
-    """{"bytes", "seconds"} of a task, see `main`. Raises BenchError where it fails or takes too long."""
+def peak(timeout: float = 600, **task: Any) -> dict[str, Any]:
+    """{"bytes", "seconds": [run after run], "others": share of the cores} of a task, see `main`.
+
+    Raises BenchError where it fails or takes longer than `timeout` seconds.
+    """
     command = [sys.executable, "-m", "bench.memory", json.dumps(task)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=Path(__file__).parents[1])
@@ -30,20 +32,25 @@ def peak(timeout: float = 600, **task: Any) -> dict[str, float]:
 
 
 def main(argument: str) -> None:
-    """Does a task twice (a second step finds gradients and optimizer state) and prints its JSON.
+    """Does a task and prints its JSON: once to warm up, then (a second step finds gradients and optimizer state) at
+    least `runs` times and for about a second where there is more than one.
 
     {"side": "ours" | [a PyTorch configuration], "work": "forward" | "step", "batch", "size": [H, W], "global_size",
-    "width", "backend", "dtype"}; seconds are those of the second run.
+    "width", "backend", "dtype", "runs"}
     """
     task = json.loads(argument)
     from bench.network_work import inputs, our_work, torch_device
+    from bench.timing import Events, Others, Wall
     from nn import Network
     from nn.backends import array_module_of
 
     ours, backend = task["side"] == "ours", task["backend"]
-    data = inputs(task["batch"], *task["size"])
+    data, tiny = inputs(task["batch"], *task["size"]), inputs(1, 32, 32)
     if ours:
         xp = array_module_of(backend)
+        small = Network(0.05, global_size=32, backend=backend, dtype=task["dtype"], xp=xp)
+        our_work(task["work"], small, tiny)()  # loads compiled code
+        del small
         before = held(backend, "resident")
         net = Network(task["width"], global_size=task["global_size"], backend=backend, dtype=task["dtype"], xp=xp)
         work = our_work(task["work"], net, data)
@@ -51,14 +58,19 @@ def main(argument: str) -> None:
         from bench.torch_configs import Config, TorchSide
 
         net = Network(task["width"], global_size=task["global_size"])
+        small = Network(0.05, global_size=32)
+        TorchSide(small, tiny, torch_device(backend)).work(task["work"], Config(*task["side"])._replace(how="eager"))()
+        del small
         side = TorchSide(net, data, torch_device(backend))
         before = held(backend, "resident")  # our network, from which PyTorch's is copied, is not counted
         work = side.work(task["work"], Config(*task["side"]))
-    for _ in range(2):
-        start = time.perf_counter()
-        work()
-        seconds = time.perf_counter() - start
-    print(json.dumps({"bytes": held(backend, "peak", ours) - before, "seconds": seconds}))
+    clock = Events(flushed=False) if backend == "gpu" else Wall(flushed=False)
+    clock.time(work)
+    runs, seconds = task.get("runs", 1), []
+    with Others() as others:
+        while len(seconds) < runs or runs > 1 and sum(seconds) < 1 and len(seconds) < 20:
+            seconds.append(clock.time(work))
+    print(json.dumps({"bytes": held(backend, "peak", ours) - before, "seconds": seconds, "others": others.share}))
 
 
 def held(backend: str, what: str, ours: bool = True) -> int:

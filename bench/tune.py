@@ -1,0 +1,166 @@
+"""Searches tiles for the GPU kernels of one operation on the GPU at hand, and writes its table `tiles.json`.
+
+Every layer shape of the network is a case. From the tile that the table has for it, one parameter at a time is doubled
+or halved as long as that helps; every step is timed with the caches flushed, and the winner is checked against the
+reference before it goes into the table, with machine and date.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import BenchError, CheckError, options, results
+from bench.calls import arguments, call, place
+from bench.cases import Case, cases
+from bench.check import check
+from bench.machine import machine
+from bench.timing import Events, race
+from kernels import launch
+
+Tile = dict[str, int]
+SECONDS, ROUNDS = 0.05, (5, 30)  # for each tile
+BETTER = 0.98  # of the best time so far: below that a tile counts as faster
+LIMITS = {"num_warps": (1, 16), "num_stages": (1, 6)}  # blocks: from 16 to 256
+ACCUMULATORS = 128  # float32 a thread, more spill
+DOES_NOT_FIT = ("OutOfResources", "CompilationError")  # Triton's words for a tile that is too large
+
+
+def main(argv: list[str]) -> int:
+    p = argparse.ArgumentParser(prog="python -m bench tune", description=__doc__)
+    p.add_argument("--op", required=True, help="the operation, such as conv3x3")
+    p.add_argument("--layer", help="only this layer (low.3) or part (low)")
+    p.add_argument("--dtype", choices=options.OF_BACKEND["gpu"], default="bfloat16")
+    p.add_argument("--batch", type=options.positive(int), default=32)
+    p.add_argument("--width", type=options.positive(float), default=1.0)
+    p.add_argument("--size", type=options.positive(int, 8), default=224)
+    p.add_argument("--dry-run", action="store_true", help="search and print, write nothing")
+    args = p.parse_args(argv)
+    if why := options.refusal("gpu"):
+        raise BenchError(f"only GPU kernels have tiles to search, and backend gpu cannot run here: {why}")
+    path = Path(launch.__file__).parent / args.op / "tiles.json"
+    if not path.is_file():
+        raise BenchError(f"kernels/{args.op}/ has no tiles.json: nothing to search")
+    found: dict[str, list[dict]] = {}
+    for case in cases(options.settings(args), args.size, args.batch):
+        if case.op == args.op and args.layer in (None, case.layer, case.layer.split(".")[0]):
+            for kernel, row in tuned(case, args.dtype, Events()):
+                found.setdefault(kernel, []).append(row)
+    if not args.dry_run:
+        write(path, {name: merged(rows, found.get(name, [])) for name, rows in json.loads(path.read_text()).items()})
+        print(f"kernels/{args.op}/tiles.json: written")
+    return 0
+
+
+def tuned(case: Case, dtype: str, clock: Any) -> Iterator[tuple[str, dict]]:
+    """(kernel, new row) for each kernel that the case starts; prints a line each. The table itself is left as it is."""
+    table = launch.tiles(case.op)
+    run = call(case, place(arguments(case, dtype), "gpu"), dtype, "gpu")
+    for kernel, sizes, start in picks(table, run):
+        def seconds(tile: Tile, kernel: str = kernel) -> float:
+            with replaced(table[kernel], tile):
+                try:
+                    return race({"": run}, SECONDS, ROUNDS, clock).times[""].median
+                except Exception as error:
+                    if type(error).__name__ not in DOES_NOT_FIT:
+                        raise
+                    return float("inf")
+
+        before = seconds(start)
+        tile, after = climb(start, seconds)
+        try:
+            with replaced(table[kernel], tile):
+                check(case, "gpu", dtype)
+        except CheckError as error:
+            print(f"{case.name}: {kernel} {tile} is fast and wrong, left out: {error}")
+            continue
+        where = machine()["gpu"].partition(" (")[0] or "no GPU"
+        times = f"{results.seconds(before)} -> {results.seconds(after)}"
+        print(f"{case.name}: {kernel} {sizes}: {tile}, {times}", flush=True)
+        measured = f"{where}, {machine()['date']}: {case.layer} batch {case.batch}, {times}"
+        yield kernel, {**sizes, **tile, "measured": measured}
+
+
+def picks(table: dict[str, list[dict]], run: Callable[[], Any]) -> list[tuple[str, dict[str, int], Tile]]:
+    """(kernel, sizes that decide on its tile, the tile that it has now) of every choice made during a run."""
+    seen: dict[str, tuple[dict[str, int], Tile]] = {}
+    original = launch.pick
+
+    def watched(rows: list[dict], **sizes: int) -> Tile:
+        tile = original(rows, **sizes)
+        kernel = next(name for name, own in table.items() if own is rows)
+        seen[kernel] = {"arch": launch.target().capability, **sizes}, dict(tile)
+        return tile
+
+    launch.pick = watched
+    try:
+        run()
+    finally:
+        launch.pick = original
+    return [(kernel, sizes, tile) for kernel, (sizes, tile) in seen.items()]
+
+
+@contextmanager
+def replaced(rows: list[dict], tile: Tile) -> Iterator[None]:
+    """Within the context the table has one row, this tile for everything."""
+    before = list(rows)
+    rows[:] = [tile]
+    try:
+        yield
+    finally:
+        rows[:] = before
+
+
+def climb(start: Tile, seconds: Callable[[Tile], float]) -> tuple[Tile, float]:
+    """The best tile found from `start` by doubling or halving one parameter at a time, and its time."""
+    best, time, tried = start, seconds(start), {tuple(start.items())}
+    improved = True
+    while improved:
+        improved = False
+        for candidate in neighbors(best):
+            key = tuple(candidate.items())
+            if key in tried:
+                continue
+            tried.add(key)
+            t = seconds(candidate)
+            if t < BETTER * time:
+                best, time, improved = candidate, t, True
+                break
+    return best, time
+
+
+def neighbors(tile: Tile) -> Iterator[Tile]:
+    """Tiles that differ in one parameter and fit: by a factor of two, num_stages by one."""
+    for name, value in tile.items():
+        low, high = LIMITS.get(name, (16, 256))
+        for other in (value - 1, value + 1) if name == "num_stages" else (value // 2, value * 2):
+            candidate = {**tile, name: other}
+            if low <= other <= high and accumulators(candidate) <= ACCUMULATORS:
+                yield candidate
+
+
+def accumulators(tile: Tile) -> float:
+    """float32 sums a thread, of the two largest sides: which of them a kernel sums over is its own affair."""
+    sides = sorted(value for name, value in tile.items() if name.startswith("BLOCK_"))[-2:]
+    return (sides[0] * sides[-1] if len(sides) > 1 else 0) / (32 * tile.get("num_warps", 4))
+
+
+def merged(old: list[dict], new: list[dict]) -> list[dict]:
+    """The table with the new rows: they replace those of the same conditions. `launch.pick` takes the first row that
+    fits, so rows come in falling order of their conditions, those without any last."""
+    rows = {conditions(row): row for row in [*old, *new]}
+    names = ("arch", "bytes", *sorted({k for row in rows.values() for k in dict(conditions(row))} - {"arch", "bytes"}))
+    return sorted(rows.values(), key=lambda row: [-row.get(name, 0) for name in names])
+
+
+def conditions(row: dict) -> tuple:
+    return tuple((k, v) for k, v in row.items() if k.islower() and not k.startswith("num_") and k != "measured")
+
+
+def write(path: Path, table: dict[str, list[dict]]) -> None:
+    """One row a line."""
+    kernels = [f'  "{name}": [\n' + ",\n".join(f"    {json.dumps(row)}" for row in rows) + "\n  ]"
+               for name, rows in table.items()]  # fmt: skip
+    path.write_text("{\n" + ",\n".join(kernels) + "\n}\n")

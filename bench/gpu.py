@@ -21,11 +21,12 @@ import ml_dtypes  # noqa: F401 (teaches NumPy the name bfloat16)
 import numpy as np
 
 from bench.sass import COPIES, TENSOR, TMA, report
-from kernels import launch
 from kernels.arrays import sum_dtype
+from kernels.targets import Pointer, Target
 from nn.architecture import LayerSpec, Settings, cost_table, layers
 
 CLASSES = 205
+DTYPES = ("bfloat16", "float16", "float32")
 
 
 class Gpu(NamedTuple):
@@ -68,10 +69,10 @@ class OfflineDriver:
         return GPUTarget("cuda", self.capability, 32)
 
 
-class Offline(launch.Target):
+class Offline(Target):
     """A target that compiles instead of running; `launches` holds kernel, compiled kernel and arguments."""
 
-    pointer, arrays = launch.Pointer, np
+    pointer, arrays = Pointer, np
 
     def __init__(self, capability: int):
         self.capability, self.launches = capability, []
@@ -83,6 +84,8 @@ class Offline(launch.Target):
         return 0, 0
 
     def run(self, kernel: Any, grid: tuple[int, ...], args: list, options: dict) -> None:
+        from kernels import launch
+
         launch.triton.runtime.driver.set_active(OfflineDriver(self.capability))
         with launch.without_torch():
             self.launches.append((kernel.fn.__name__, kernel.warmup(*args, **options, grid=grid), args))
@@ -132,6 +135,8 @@ def run_layer(spec: LayerSpec, x_shape: tuple, y_shape: tuple, gpu: Any, empty: 
 
 def compile_case(job: tuple[str, int, int, str, str]) -> list[dict]:
     """Rows of the report for one architecture, batch, side, dtype and layer."""
+    from kernels import launch
+
     arch, batch, side, dtype, layer = job
     case = next(c for c in cases(batch, side) if c.layer == layer)
     target = Offline(int(arch[3:]))
@@ -151,10 +156,12 @@ def compile_case(job: tuple[str, int, int, str, str]) -> list[dict]:
 def describe(compiled: Any, args: list, gpu: Gpu, flop: int, dtype: str) -> dict:
     """What one compiled kernel consists of, and how fast it could be at best. Instructions are those of the main loop
     where there is one; bytes_min counts every array once; a kernel without tensor cores has no share of the flop."""
+    from kernels import launch
+
     found, meta = report(compiled.asm["cubin"]), compiled.metadata
     counted = found.loop if sum(found.loop[t] for t in TENSOR) else found.whole
     tensor = sum(counted[t] for t in TENSOR)
-    pointers = [p for p in (getattr(a, "base", a) for a in args) if isinstance(p, launch.Pointer)]
+    pointers = [p for p in (getattr(a, "base", a) for a in args) if isinstance(p, Pointer)]
     arrays = {p.address: p.array.nbytes for p in pointers}
     flop = flop if "tt.dot" in compiled.asm["ttir"] else 0
     rate = gpu.flops["tf32" if dtype == "float32" and launch.precision() == "tf32" else dtype]
@@ -180,11 +187,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--arch", nargs="+", default=["sm_90"], choices=list(GPUS))
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 128])
     parser.add_argument("--size", type=int, default=224, help="side of the images, a multiple of 8 (default 224)")
-    parser.add_argument("--dtype", nargs="+", default=["bfloat16"], choices=launch.DTYPES)
+    parser.add_argument("--dtype", nargs="+", default=["bfloat16"], choices=DTYPES)
     parser.add_argument("--layer", default="", help="only layers whose names match this regular expression")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: all cores)")
     parser.add_argument("--json", help="write the rows to this file")
     options = parser.parse_args(argv)
+    if find_spec("triton") is None:
+        parser.error("needs Triton: pip install 'triton>=3.6'")
     if options.size < 8 or options.size % 8 or min(options.batch) < 1 or options.jobs < 1:
         parser.error("--size must be a multiple of 8, --batch and --jobs at least 1")
     rows = compile_all(options.arch, options.batch, options.size, options.dtype, options.layer, options.jobs)

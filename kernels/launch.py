@@ -89,16 +89,13 @@ def cupy_driver(cupy: ModuleType) -> Any:
     from triton.backends.nvidia.driver import CudaDriver, CudaLauncher, CudaUtils
 
     runtime = cupy.cuda.runtime
-    major, minor = runtime.cudaDevAttrComputeCapabilityMajor, runtime.cudaDevAttrComputeCapabilityMinor
 
     class CupyDriver(CudaDriver):
         def __init__(self):  # not super().__init__(): that is the part that imports PyTorch
             self.utils, self.launcher_cls = CudaUtils(), CudaLauncher
             self.get_current_device, self.set_current_device = runtime.getDevice, runtime.setDevice
             self.get_current_stream = lambda device: cupy.cuda.get_current_stream().ptr
-            self.get_device_capability = lambda device: tuple(
-                runtime.deviceGetAttribute(attribute, device) for attribute in (major, minor)
-            )
+            self.get_device_capability = lambda device: divmod(int(cupy.cuda.Device(device).compute_capability), 10)
 
     return CupyDriver()
 

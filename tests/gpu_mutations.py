@@ -3,6 +3,11 @@
 from tests.mutations import of
 
 CONV, UP = "tests/test_gpu_conv3x3.py::", "tests/test_gpu_upsample2x_conv3x3.py::"
+LINEAR, FUSION = "tests/test_gpu_linear.py::", "tests/test_gpu_fusion.py::"
+CHROMA, CLASS = "tests/test_gpu_chroma_loss.py::", "tests/test_gpu_class_loss.py::"
+ADADELTA, COLOR = "tests/test_gpu_adadelta.py::", "tests/test_gpu_color.py::"
+LABELS = "test_labels_of_every_integer_dtype_and_out[int64-sigmoid]"
+OWN = "tests/test_gpu_upsample2x.py::test_the_tables_own_tiles_in_every_order_of_programs[7]"
 
 MUTATIONS = [
     *of(
@@ -30,8 +35,9 @@ MUTATIONS = [
     *of(
         "kernels/boxes.py",
         ("forgotten remainder boxes of images", "cdiv(n, sides[0]) * i * j", "n // sides[0] * i * j",
-         CONV + "test_small_forward[boxes-1]"),
-        ("forgotten remainder box of a split", "boxes_a_split = cdiv(boxes, count)", "boxes_a_split = boxes // count",
+         CONV + "test_no_image_and_one_pixel[1-1]"),
+        ("forgotten remainder of the splits", "max(1, cdiv(boxes, max(1, boxes_a_split)))",
+         "max(1, boxes // max(1, boxes_a_split))",
          "tests/test_launch.py::test_splits_cover_all_boxes_and_are_never_empty"),
         ("odd sizes as pairs", "x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0", "x.shape[1] % 2 == 0",
          CONV + "test_odd_sizes_at_stride_2_take_pointers"),
@@ -89,5 +95,95 @@ MUTATIONS = [
          "tests/test_launch.py::test_launch_on_a_stub_of_the_driver"),
         ("strided arrays taken as they are", "if not x.flags.c_contiguous:", "if False:",
          "tests/test_launch.py::test_arrays_that_no_kernel_takes_are_refused"),
+    ),
+    *of(
+        "kernels/matrices.py",
+        ("a row too many of a matrix", "mask=(r < ROWS)[:, None] & (c < COLUMNS), other", "mask=(r <= ROWS)[:, None] & "
+         "(c < COLUMNS), other", FUSION + "test_small"),
+        ("columns beyond the last of a matrix", "mask=(r < ROWS)[:, None] & (c < COLUMNS), other",
+         "mask=(r < ROWS)[:, None] & (c < COLUMNS + 1), other", LINEAR + "test_small"),
+        ("masked load of a matrix without other", "(c < COLUMNS), other=0.0)", "(c < COLUMNS))", LINEAR + "test_small"),
+        ("sums of dz by the wrong programs", "if c0 == 0:", "if c0 > 0:", FUSION + "test_small"),
+        ("an image's rows run into the next", "(image + 1) * ROWS", "(image + 2) * ROWS", FUSION + "test_small"),
+        ("all splits of rows in one place", "store_tile(dw + split * STEP, total", "store_tile(dw, total",
+         LINEAR + "test_small"),
+        ("db of all splits of rows in one place", "db + split * STEP + o", "db + o", LINEAR + "test_small"),
+        ("a split of rows runs to the end", "tl.minimum(split * ROWS_A_SPLIT + ROWS_A_SPLIT, ROWS)", "ROWS",
+         LINEAR + "test_small"),
+        ("forgotten remainder tile of an image", 'tiles = cdiv(an_image, tile["BLOCK_P"])',
+         'tiles = an_image // tile["BLOCK_P"]', FUSION + "test_small"),
+        ("relu's derivative forgotten in a product", 'if ACTIVATION != "none":', "if False:", LINEAR + "test_small"),
+    ),
+    *of(
+        "kernels/linear/gpu.py",
+        ("last inputs of a split forgotten", "tl.minimum(first + STEPS * BLOCK_C, CIN)",
+         "tl.minimum(first + STEPS * BLOCK_C - BLOCK_C, CIN)", LINEAR + "test_small"),
+        ("bias in every split", "if SPLITS == 1:", "if SPLITS > 0:", LINEAR + "test_small"),
+        ("dropped split of the inputs", "for _ in range(SPLITS):", "for _ in range(SPLITS - 1):",
+         LINEAR + "test_small"),
+        ("a split layer without activation", "activate(z, ACTIVATION).to(", "z.to(", LINEAR + "test_small"),
+        ("forgotten remainder of the inputs", "splits = cdiv(blocks, steps)", "splits = blocks // steps",
+         LINEAR + "test_small"),
+    ),
+    *of(
+        "kernels/fusion/gpu.py",
+        ("every image sees the first global vector", "global_ + image * CG + g", "global_ + g", FUSION + "test_small"),
+        ("the global half's weights for the pixels", "load_tile(w + CG * COUT, c0", "load_tile(w, c0",
+         FUSION + "test_small"),
+        ("dropped tile of an image's sum", "for t in range(TILES):", "for t in range(TILES - 1):",
+         FUSION + "test_small"),
+        ("dglobal of the first outputs", "range(0, COUT, BLOCK_O)", "range(0, BLOCK_O, BLOCK_O)",
+         FUSION + "test_small"),
+        ("dw of the first images", "range(0, N, BLOCK_N)", "range(0, BLOCK_N, BLOCK_N)",
+         FUSION + "test_more_images_than_a_tile_holds"),
+        ("an image's sum in 16 bits", "return total\n", "return total.to(tl.float16).to(tl.float32)\n",
+         FUSION + "test_an_images_sum_may_exceed_float16"),
+    ),
+    *of(
+        "kernels/total.py",
+        ("last parts of a loss dropped", "range(0, K, BLOCK)", "range(0, K - BLOCK, BLOCK)",
+         CHROMA + "test_more_programs_than_the_second_pass_takes_at_once"),
+        ("parts beyond the last", "mask=k < K, other=0.0)", "mask=k <= K, other=0.0)",
+         CHROMA + "test_more_programs_than_the_second_pass_takes_at_once"),
+    ),
+    *of(
+        "kernels/chroma_loss/gpu.py",
+        ("half the chroma gradient", "float(scale) * 2 / y.size", "float(scale) / y.size",
+         CHROMA + "test_float32_target_and_out"),
+        ("chroma beyond the last element", "tl.load(target + k, mask=k < K, other=0.0)",
+         "tl.load(target + k, mask=k < K)", CHROMA + "test_float32_target_and_out"),
+    ),
+    *of(
+        "kernels/class_loss/gpu.py",
+        ("scores beyond the last class", 'other=float("-inf")', "other=0.0", CLASS + LABELS),
+        ("exponentials that overflow", "tl.exp(scores - largest)", "tl.exp(scores)", CLASS + "test_class_loss"),
+        ("the label forgotten in the gradient", "p - tl.where(k == label, 1.0, 0.0)", "p", CLASS + LABELS),
+        ("a logarithm that ends early", "tl.static_range(8)", "tl.static_range(2)", CLASS + LABELS),
+        ("labels cut to 32 bits", ".to(tl.int64)", ".to(tl.int32)",
+         CLASS + "test_a_label_that_is_no_class_gives_nan[4294967296-softmax]"),
+    ),
+    *of(
+        "kernels/adadelta/gpu.py",
+        ("Adadelta's mean of updates without its rest", "rho * old + rest * d * d", "rho * old + d * d",
+         ADADELTA + "test_ten_steps_and_the_low_precision_copy"),
+        ("the low copy of another value", "value.to(low", "d.to(low",
+         ADADELTA + "test_ten_steps_and_the_low_precision_copy"),
+        ("a parameter beyond the last", "inside = k < K", "inside = k <= K",
+         ADADELTA + "test_ten_steps_and_the_low_precision_copy"),
+    ),
+    *of(
+        "kernels/upsample2x/gpu.py",
+        ("rows of the small image", "pixel // W * (4 * W)", "pixel // W * (2 * W)", OWN),
+        ("one pixel of four", "total += tl.load", "total = tl.load", OWN),
+    ),
+    *of(
+        "kernels/color/gpu.py",
+        ("mirrored in the picture, not in the crop", "w - 1 - j, j)", "W - 1 - j, j)", COLOR + "test_crops"),
+        ("the corner's row forgotten", "i += tl.load(top", "i += 0 * tl.load(top", COLOR + "test_crops"),
+        ("pixels below the picture are read", "(i >= 0) & (i < H)", "(i >= 0)",
+         COLOR + "test_a_corner_outside_shows_as_nan"),
+        ("16-bit codes as 8", '"uint16": 65535', '"uint16": 255', COLOR + "test_crops"),
+        ("chroma of two pixels", "(c1 / 4 + broken)", "(c1 / 2 + broken)", COLOR + "test_crops"),
+        ("a straight line for the curve", "tl.where(s <= 0.04045", "tl.where(s <= 0.4045", COLOR + "test_crops"),
     ),
 ]

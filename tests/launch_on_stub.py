@@ -22,15 +22,12 @@ class FakeArray:
 
 
 def fake_cupy():
-    runtime = SimpleNamespace(
-        getDevice=lambda: 0, setDevice=lambda d: None, deviceGetAttribute=lambda a, d: {75: 9, 76: 0}[a],
-        cudaDevAttrComputeCapabilityMajor=75, cudaDevAttrComputeCapabilityMinor=76, CUDARuntimeError=RuntimeError,
-    )  # fmt: skip
+    runtime = SimpleNamespace(getDevice=lambda: 0, setDevice=lambda d: None, CUDARuntimeError=RuntimeError)
     device = SimpleNamespace(use=lambda: None, compute_capability="90")
     cupy = ModuleType("cupy")
     cupy.ndarray, cupy.empty = FakeArray, lambda shape, dtype="float32": FakeArray(np.atleast_1d(shape), dtype, 7 << 20)
     cupy.cuda = SimpleNamespace(
-        runtime=runtime, Device=lambda: device, get_current_stream=lambda: SimpleNamespace(ptr=STREAM)
+        runtime=runtime, Device=lambda *_: device, get_current_stream=lambda: SimpleNamespace(ptr=STREAM)
     )
     return cupy
 

@@ -312,30 +312,34 @@ def sandwich(builder, matrix, half, x, row, pixel):
     return [[combination(builder, m, line) for m in matrix] for line in zip(*half_way)]
 
 
+VARIANTS = (types.int8, types.int16, types.int32, types.uint8)  # a number of one of these types chooses a transform
+
+
 def transform(matrices):
     """An intrinsic: V = M X M^T of squares of vectors, X[i, j] at x + i row + j pixel, V[i, j] `plane` apart.
 
-    `kind`, an element of the products' dtype, chooses M among `matrices`: [0] for bfloat16, [1] for float32.
+    The type of `variant` chooses M among `matrices`, in the order of VARIANTS: at compile time, as its zeros and ones
+    leave only additions.
     """
     @intrinsic
-    def apply(ctx, kind, like_x, like_v, x, row, pixel, v, plane):
+    def apply(ctx, variant, like_x, like_v, x, row, pixel, v, plane):
         def code(context, builder, sig, args):
-            matrix = matrices[0] if is_half(sig.args[0]) else matrices[1]
+            matrix = matrices[VARIANTS.index(sig.args[0])]
             values = sum(sandwich(builder, matrix, is_half(sig.args[1]), *args[3:6]), [])
             for i, value in enumerate(values):
                 value = narrow(builder, value) if is_half(sig.args[2]) else value
                 store_ir(builder, value, builder.add(args[6], builder.mul(args[7], ir.Constant(I64, i))))
             return context.get_dummy_value()
-        return types.void(kind, like_x, like_v, *[types.int64] * 5), code
+        return types.void(variant, like_x, like_v, *[types.int64] * 5), code
     return apply
 
 
 def transform_finish(matrices):
     """The same of float32 squares, then max(V + bias, floor), V[i, j] stored at y + i y_row + j y_pixel."""
     @intrinsic
-    def apply(ctx, kind, like_y, x, row, pixel, bias, floor, y, y_row, y_pixel):
+    def apply(ctx, variant, like_y, x, row, pixel, bias, floor, y, y_row, y_pixel):
         def code(context, builder, sig, args):
-            matrix = matrices[0] if is_half(sig.args[0]) else matrices[1]
+            matrix = matrices[VARIANTS.index(sig.args[0])]
             x, row, pixel, bias, floor, y, y_row, y_pixel = args[2:]
             for i, line in enumerate(sandwich(builder, matrix, False, x, row, pixel)):
                 at = builder.add(y, builder.mul(y_row, ir.Constant(I64, i)))
@@ -346,22 +350,22 @@ def transform_finish(matrices):
                     store_ir(builder, value, builder.add(at, builder.mul(y_pixel, ir.Constant(I64, j))))
             return context.get_dummy_value()
         arguments = [types.int64] * 3 + [vector] * 2 + [types.int64] * 3
-        return types.void(kind, like_y, *arguments), code
+        return types.void(variant, like_y, *arguments), code
     return apply
 
 
 def transform_steps(matrices):
     """The same of two squares, x0 and x1, stored as two steps of a reduction (`store_steps`)."""
     @intrinsic
-    def apply(ctx, kind, like_x, x0, x1, row, pixel, v, plane, step):
+    def apply(ctx, variant, kind, like_x, x0, x1, row, pixel, v, plane, step):
         def code(context, builder, sig, args):
-            half = is_half(sig.args[0])
-            matrix, (row, pixel, v, plane, step) = matrices[0] if half else matrices[1], args[4:]
-            pairs = (sum(sandwich(builder, matrix, is_half(sig.args[1]), x, row, pixel), []) for x in args[2:4])
+            matrix, half = matrices[VARIANTS.index(sig.args[0])], is_half(sig.args[1])
+            row, pixel, v, plane, step = args[5:]
+            pairs = (sum(sandwich(builder, matrix, is_half(sig.args[2]), x, row, pixel), []) for x in args[3:5])
             for i, (v0, v1) in enumerate(zip(*pairs)):
                 emit_steps(builder, half, builder.add(v, builder.mul(plane, ir.Constant(I64, i))), step, v0, v1)
             return context.get_dummy_value()
-        return types.void(kind, like_x, *[types.int64] * 7), code
+        return types.void(variant, kind, like_x, *[types.int64] * 7), code
     return apply
 
 

@@ -1,9 +1,9 @@
-"""Winograd's products (`winograd.py`) where stride and sizes allow, else direct ones over windows."""
+"""Winograd's products (`winograd.py`, `winograd_gradient.py`) where they pay, else direct ones over windows."""
 
 import numpy as np
 
 from kernels.arrays import ACTIVATIONS
-from kernels.conv3x3 import winograd
+from kernels.conv3x3 import winograd, winograd_gradient
 from kernels.simd import check_storage, deliver, image, target
 from kernels.simd_gradient import Run, output_gradient, weight_gradient
 from kernels.simd_matrix import packed, prepare  # noqa: F401
@@ -24,9 +24,10 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     (n, ho, wo), (cin, cout) = (x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride)), w.shape[2:]
     y = target(out, (n, ho, wo, cout), x.dtype)
     prepared, bias = prepared or prepare(w), np.ascontiguousarray(b, np.float32)
-    if stride == 1 and winograd.pays(x.shape, cout, x.dtype):
-        u = prepared.form("filters", lambda w, old: winograd.filters(w, old, turned=False))
-        winograd.convolve(image(x), x.dtype, x.shape, u, bias, y, ACTIVATIONS.index(activation))
+    of = winograd.algorithm(x.dtype, stride, cin, cout, n, ho, wo)
+    if of:
+        u = prepared.form("filters", lambda w, old: winograd.filters(w, old, of))
+        winograd.convolve(image(x), x.dtype, cin, of, u, bias, y, ACTIVATIONS.index(activation))
         return deliver(out, y)
     panels = prepared.form("forward", lambda w, old: packed(w.reshape(9, cin, cout), [range(9)], old))
     convolve(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), WHOLE, panels, bias, y, ACTIVATIONS.index(activation))
@@ -45,9 +46,11 @@ def data_gradient(z, x, w, y_shape, stride, out, prepared):
     """dx by the transposed weights: one window of flipped taps, or the four phases of stride 2."""
     (n, h, width, cin), cout = x.shape, w.shape[3]
     dx, no_bias = target(out, x.shape, x.dtype), np.zeros(cin, np.float32)
-    if stride == 1 and winograd.pays(y_shape, cin, x.dtype):
-        u = prepared.form("turned filters", lambda w, old: winograd.filters(w, old, turned=True))
-        winograd.convolve(z, x.dtype, y_shape, u, no_bias, dx)
+    of = winograd.algorithm(x.dtype, stride, cin, cout, *y_shape[:3])
+    if of:
+        of = winograd.STRIDE2_DX if stride == 2 else of
+        u = prepared.form("filters of dx", lambda w, old: winograd.filters(w, old, of, transposed=True))
+        winograd.convolve(z, x.dtype, cout, of, u, no_bias, dx)
         return deliver(out, dx)
     groups, phases = ([range(8, -1, -1)], WHOLE) if stride == 1 else (PHASE_TAPS, PHASES)
     grid = Grid(n, h, width) if stride == 1 else Grid(n, *y_shape[1:3], size=2, start=1, scale=2)
@@ -60,8 +63,9 @@ def data_gradient(z, x, w, y_shape, stride, out, prepared):
 def filter_gradient(x, z, dw, y_shape, stride):
     """dw: the three rows of the window are its runs."""
     (n, ho, wo, cout), cin = y_shape, x.shape[3]
-    if stride == 1 and winograd.pays(x.shape, cout, x.dtype):
-        winograd.weight_gradient(image(x), x.dtype, x.shape, z, n * z.image, dw)
+    of = winograd.algorithm(x.dtype, stride, cin, cout, n, ho, wo)
+    if of:
+        winograd_gradient.weight_gradient(image(x), x.dtype, of, z, n * z.image, y_shape, dw)
         return dw
     runs = [Run(r, 0, 3 * cin) for r in range(3)]
     c, starts = weight_gradient(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), runs, z, cout,

@@ -72,6 +72,7 @@ def train(run: Run) -> int:
         print(f"{run.folder} has come to its end already: --steps, --epochs or --minutes make it longer")
         return 0
     size, crop, seed = settings["batch"], settings["crop"], settings["seed"]
+    run.warm_up()
     stream = batches(run.pictures, size, crop, seed, progress.position, settings["workers"])
     metrics, bar = Metrics(run.folder, progress.step), Bar(end, getattr(progress, unit), unit)
     with Interruption() as interruption, closing(stream), metrics, bar, np.errstate(all="ignore"):

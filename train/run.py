@@ -45,18 +45,27 @@ class Run:
         left, decay = max(1 - done, 0.0), self.settings["decay"]
         self.optimizer.lr = self.settings["lr"] * (max(left / decay, 1e-6) if left < decay else 1.0)
 
+    def warm_up(self) -> None:
+        """Allocates the buffers and compiles what is not in the cache yet, on black pictures, before the clock runs."""
+        n, crop = self.settings["batch"], self.settings["crop"]
+        self.gradients(Batch(np.zeros((n, crop, crop, 3), np.uint8), np.zeros(n, bool), np.zeros(n, np.int64)))
+
     def step(self, batch: Batch) -> dict[str, float]:
         """One step of training; the losses before it: total, chroma, classes. Raises TrainError for NaN or infinity."""
+        losses = self.gradients(batch)
+        if not np.isfinite(losses["total"]):
+            raise TrainError(checkpoint.diverged("the loss", self.progress.step + 1, self.folder))
+        self.optimizer.step()
+        return losses
+
+    def gradients(self, batch: Batch) -> dict[str, float]:
+        """Fills the network's gradients for a batch and returns its losses."""
         net, alpha, scale = self.net, self.settings["alpha"], self.settings["scale"]
         pixels, flip, labels = (self.xp.asarray(x) for x in (batch.pixels, batch.flip, batch.labels))
         space, dtype = net.settings.color_space, net.parameters.flat.dtype
         luminance, chroma = color.encode(pixels, space, flip=flip, dtype=dtype, backend=net.backend)
         losses = net.loss_and_gradients(luminance, chroma, labels, alpha=alpha, scale=scale)
-        losses = {name: float(value) for name, value in losses.items()}
-        if not np.isfinite(losses["total"]):
-            raise TrainError(checkpoint.diverged("the loss", self.progress.step + 1, self.folder))
-        self.optimizer.step()
-        return losses
+        return {name: float(value) for name, value in losses.items()}
 
     def save(self, metrics: Metrics, bar: Bar, measure: bool = True) -> None:
         """Checkpoint and weights; then, where there are held-out pictures, a measurement on them (with `measure`)."""

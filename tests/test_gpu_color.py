@@ -23,6 +23,17 @@ def test_color(case, storage):
 
 
 @pytest.mark.parametrize("space", color.CHANNELS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_crops(space, dtype):
+    rng = np.random.default_rng(2)
+    rgb = rng.integers(0, np.iinfo(dtype).max + 1, (3, 9, 12, 3)).astype(dtype)
+    places = {"top": np.array([0, 2, 3]), "left": np.array([3, 0, 1]), "flip": np.array([True, False, True])}
+    case = helpers.Case("color", {}, {"rgb": rgb, **places}, {"space": space, "size": (6, 8)})
+    with watched(**TILE):
+        pointwise.check_backend(case, "gpu", "float32", np.float32, place=lambda name, a: place(a))
+
+
+@pytest.mark.parametrize("space", color.CHANNELS)
 def test_every_order_of_programs(space):
     rgb = place(np.random.default_rng(0).integers(0, 256, (3, 9, 11, 3)).astype(np.uint8))
     places = {"top": np.array([0, 1, 3]), "left": np.array([2, 0, 1]), "flip": np.array([True, False, True])}

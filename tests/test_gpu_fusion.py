@@ -49,6 +49,10 @@ def test_fusion(case, dtype, capability):
     assert launches[0] == "forward_kernel" and [k for k in GRADIENTS if k in launches] == launches[1:]
 
 
+def test_small():
+    check(draw(6, **ODD), bfloat16, **TILE)
+
+
 def test_more_images_than_a_tile_holds():
     check(draw(1, N=18, H=1, W=2, Cg=3, Cm=2, Cout=5), bfloat16, **TILE)
 

@@ -12,7 +12,7 @@ from kernels import linear
 from tests import helpers
 from tests.interpreter import place, same_bits, watched
 
-gpu, matrices = import_module("kernels.linear.gpu"), import_module("kernels.matrices")  # after the interpreter
+launch, matrices, gpu = map(import_module, ("kernels.launch", "kernels.matrices", "kernels.linear.gpu"))  # after it
 
 TILE = {"BLOCK_P": 16, "BLOCK_C": 16, "BLOCK_O": 16}
 DTYPES = (np.float32, np.float16, bfloat16)
@@ -50,6 +50,11 @@ def test_linear(case, dtype, capability):
     check(case, dtype, capability, **TILE)
 
 
+def test_small():
+    """Splits of both kinds, no size a multiple of its tile."""
+    check(draw(7, N=35, Cin=70, Cout=20), bfloat16, **TILE)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ["none", "relu", "sigmoid"])
 def test_split_over_inputs(activation, dtype):
@@ -70,6 +75,16 @@ def test_every_order_of_programs(sizes):
 def test_the_tables_own_tiles():
     check(draw(4, N=40, Cin=70, Cout=130), bfloat16)
     check(draw(4, N=1, Cin=70, Cout=130), np.float32)
+
+
+def test_float32_products_are_chosen(monkeypatch):
+    monkeypatch.setattr(launch, "_chosen", dict(launch._chosen))
+    launch.set_float32_products("tf32")
+    case = draw(8, N=5, Cin=40, Cout=20)
+    with watched(**TILE):
+        helpers.check_backend(case, "gpu", "tf32", np.float32, place=lambda name, a: place(a))
+    with pytest.raises(AssertionError, match="relative error"):
+        check(case, np.float32, **TILE)
 
 
 def test_out_decides_the_dtype_and_dx_may_be_left_out():

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
@@ -88,7 +89,8 @@ class TorchSide:
         if config.how == "compiled":
             model = torch.compile(model, dynamic=False)
         if config.how == "jit frozen":
-            with torch.no_grad():
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit: what it was is still measured
                 model = torch.jit.freeze(torch.jit.trace(model.eval(), x))
 
         def run() -> None:

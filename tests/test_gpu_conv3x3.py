@@ -103,8 +103,8 @@ def test_odd_sizes_at_stride_2_take_pointers(h, w):
 
 def test_a_second_step_allocates_nothing():
     """What a CUDA graph needs: with `out` given, all buffers are those of the first step."""
-    (x, w, b), _ = draw(10, 2, 4, 4, 16, 16, np.float32)
-    y, dy = place(np.zeros((2, 4, 4, 16)), np.float32), place(np.ones((2, 4, 4, 16)), np.float32)
+    (x, w, b), _ = draw(10, 3, 4, 6, 16, 16, np.float32)
+    y, dy = place(np.zeros((3, 4, 6, 16)), np.float32), place(np.ones((3, 4, 6, 16)), np.float32)
     out = tuple(place(np.zeros(s), np.float32) for s in (x.shape, w.shape, b.shape))
     with watched(**TILE) as target:
         for _ in range(2):
@@ -114,9 +114,9 @@ def test_a_second_step_allocates_nothing():
     assert len(target.launches) == 2 * 4
 
 
-@pytest.mark.parametrize("n, h", [(0, 4), (1, 1)])
-def test_no_image_and_one_pixel(n, h):
-    check_backward(n, h, h, 16, 16, 1, np.float32, "relu", lambda run: run_watched(run, 90))
+@pytest.mark.parametrize("n", [1, 3])  # three fit into one box, which spans images
+def test_one_pixel(n):
+    check_backward(n, 1, 1, 16, 16, 1, np.float32, "relu", lambda run: run_watched(run, 90))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -142,7 +142,7 @@ def check_backward(n, h, w, cin, cout, stride, dtype, activation, runner):
     want = conv3x3.backward(*(a.astype(np.float64) for a in (dy, x, weights, y)), stride, activation)
     name, rounded = np.dtype(dtype).name, int(activation == "sigmoid")  # dz is rounded once more, exact for relu
     for what, result, expected in zip(("dx", "dw", "db"), got, want):
-        length, storage = (9 * cout, dtype) if what == "dx" else (max(1, y.size // cout), np.float32)
+        length, storage = (9 * cout, dtype) if what == "dx" else (y.size // cout, np.float32)
         assert_close(what, result, expected, tolerance(name, length, storage=storage, factors=rounded), 1.0)
 
 

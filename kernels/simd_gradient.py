@@ -12,7 +12,7 @@ import numpy as np
 
 from kernels.simd import LANES, LIKE, PANEL, Image, address, compiled, inlined, launch, workspace
 from kernels.simd_matrix import arithmetic, panels
-from kernels.simd_tile import STEP, STEP_ROWS, tile_of_steps
+from kernels.simd_tile import STEP, STEP_ROWS, narrow_tile_of_steps, tile_of_steps
 from kernels.simd_vector import derivative, load, load_part, size_of, splat, store, store_part, store_steps
 
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them
@@ -145,7 +145,10 @@ def multiply_runs(first, last, scratch, like_x, like_a, x, b, c, plan, anchors, 
             for m in range(0, length, STEP_ROWS):
                 to = c + (row + m) * c_row + 4 * PANEL * panel
                 a = scratch + m // LANES * LINE * steps + m % LANES * 4
-                tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, accumulate)
+                if outputs - panel * PANEL > LANES:
+                    tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, accumulate)
+                else:
+                    narrow_tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, accumulate)
 
 
 @lru_cache(64)

@@ -24,7 +24,16 @@ from kernels.simd import (
     inlined,
     launch,
 )
-from kernels.simd_tile import ROWS, STEP, tile_of_1_row, tile_of_4_rows, tile_of_8_rows, tile_of_32_rows, tile_of_rows
+from kernels.simd_tile import (
+    ROWS,
+    STEP,
+    narrow_tile_of_rows,
+    tile_of_1_row,
+    tile_of_4_rows,
+    tile_of_8_rows,
+    tile_of_32_rows,
+    tile_of_rows,
+)
 from kernels.simd_vector import (
     activate,
     load,
@@ -58,8 +67,9 @@ def panel_bytes(reduction, dtype):
 
 
 @inlined
-def multiply(like, a, a_row, rows, steps, b, c, accumulate):
-    """C[rows, PANEL] (+)= A B for one panel. Fewer than 4 rows at the end are filled up with whatever follows them."""
+def multiply(like, a, a_row, rows, columns, steps, b, c, accumulate):
+    """C[rows, PANEL] (+)= A B for one panel, its first `columns` at least. Fewer than 4 rows at the end are filled up
+    with whatever follows them."""
     for start in range(0, steps, STEPS_BLOCK):
         k = min(STEPS_BLOCK, steps - start)
         a0, b0, m, more = a + 4 * start, b + STEP * start, 0, accumulate + start
@@ -67,6 +77,9 @@ def multiply(like, a, a_row, rows, steps, b, c, accumulate):
             while m + 32 <= rows:
                 tile_of_32_rows(a0 + m * a_row, a_row, k, b0, c + m * STEP, more)
                 m += 32
+        while columns <= LANES and m + 2 * ROWS <= rows:
+            narrow_tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
+            m += 2 * ROWS
         while m + ROWS <= rows:
             tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
             m += ROWS

@@ -32,14 +32,14 @@ def offsets(builder, start, rows, stride, packed):
     return [builder.add(start, s) if m else start for m, s in enumerate(stride[:rows])]
 
 
-def emit_tile(builder, rows, half, packed, a, a_stride, steps, b, c, c_row, accumulate, unroll):
+def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_row, accumulate, unroll):
     """The code of one tile; steps must be a multiple of unroll. C's rows lie c_row bytes apart (STEP if not packed)."""
     int64 = lambda x: ir.Constant(I64, x)  # noqa: E731
     a_step = a_stride if packed else int64(4)
     strides = [builder.mul(a_stride, int64(m)) for m in range(rows)]
     c_row = c_row if packed else int64(STEP)
     c_rows = [builder.add(c, builder.mul(c_row, int64(m))) for m in range(rows)]
-    columns = range(2)
+    columns = range(columns)
 
     before = builder.basic_block
     reload, loop, end = (builder.append_basic_block(name) for name in ("reload", "loop", "end"))
@@ -64,7 +64,7 @@ def emit_tile(builder, rows, half, packed, a, a_stride, steps, b, c, c_row, accu
         for m, row in enumerate(offsets(builder, a_now, rows, strides, packed)):
             x = broadcast(builder, load_ir(builder, row, I32 if half else F32))
             for n in columns:
-                sums[2 * m + n] = multiply_add(builder, half, w[n], x, sums[2 * m + n])
+                sums[m * len(columns) + n] = multiply_add(builder, half, w[n], x, sums[m * len(columns) + n])
         a_now = builder.add(a_now, a_step)
     left = builder.sub(k, int64(unroll))
     for phi, value in ((k, left), (at, a_now), (bt, builder.add(bt, int64(STEP * unroll))), *zip(totals, sums)):
@@ -74,14 +74,15 @@ def emit_tile(builder, rows, half, packed, a, a_stride, steps, b, c, c_row, accu
     builder.position_at_end(end)
     for m, row in enumerate(c_rows):
         for n in columns:
-            store_ir(builder, sums[2 * m + n], builder.add(row, int64(4 * LANES * n)))
+            store_ir(builder, sums[m * len(columns) + n], builder.add(row, int64(4 * LANES * n)))
 
 
-def make_tile(rows, packed):
+def make_tile(rows, packed, columns=2):
+    """The tile of so many rows; `columns`: vectors of the panel that are computed, 1 where the second one is empty."""
     @intrinsic
     def tile(ctx, like, a, a_stride, steps, b, c, c_row, accumulate):
         def code(context, builder, sig, args):
-            emit_tile(builder, rows, is_half(sig.args[0]), packed, *args[1:], unroll=2)
+            emit_tile(builder, rows, columns, is_half(sig.args[0]), packed, *args[1:], unroll=2)
             return context.get_dummy_value()
         return types.void(like, *[types.int64] * 7), code
     return tile
@@ -89,10 +90,11 @@ def make_tile(rows, packed):
 
 # 28 sums and 2 vectors of B fill 32 registers; AVX2 and others have 16: 12 sums and 2.
 ROWS = 14 if LEVEL in LEVELS[:3] else 6
-tile_of_rows, tile_of_8_rows = make_tile(ROWS, False), make_tile(8, False)
+tile_of_rows, narrow_tile_of_rows = make_tile(ROWS, False), make_tile(2 * ROWS, False, columns=1)
+tile_of_8_rows = make_tile(8, False)
 tile_of_4_rows, tile_of_1_row = make_tile(4, False), make_tile(1, False)
 STEP_ROWS = 8 if LEVEL in LEVELS[:3] else 4
-tile_of_steps = make_tile(STEP_ROWS, True)
+tile_of_steps, narrow_tile_of_steps = make_tile(STEP_ROWS, True), make_tile(STEP_ROWS, True, columns=1)
 
 
 # AMX: eight tile registers of 16 rows x 64 bytes. 0 to 3 hold C [32, 32], 4 and 5 A [32, 16 pairs], 6 and 7 B.

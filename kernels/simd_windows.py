@@ -17,9 +17,10 @@ import numpy as np
 from kernels.simd import LANES, LEVEL, LIKE, PANEL, Image, address, compiled, inlined, launch, threads
 from kernels.simd_matrix import arithmetic, finish_row, multiply, panel_bytes, panels, slot
 from kernels.simd_tile import ROWS, STEP
-from kernels.simd_vector import copy_bytes, load_part, same, size_of, store_part
+from kernels.simd_vector import copy_bytes, load, load_part, same, size_of, store, store_part
 
 BLOCK_BYTES = 512 << 10  # of gathered windows: half of a common L2 cache
+LINE = 4 * LANES  # bytes of a vector
 FULL = 32 if LEVEL == "amx" else 2 * ROWS  # rows of windows that fill register tiles
 
 
@@ -57,19 +58,21 @@ def row_bytes(n):
 
 
 @inlined
-def gather(like_x, like_a, x, x_row, size, channels, tap_slot, a):
-    """The window at address x as one row of A, converted, each tap filled up to its slot."""
+def gather(like_x, like_a, x, x_row, rows, taps, pixel, channels, tap_slot, a):
+    """The window at address x as one row of A, converted, each of its rows' taps filled up to its slot."""
     if same(like_x, like_a) and channels == tap_slot:
-        n = size * channels * size_of(like_x)
-        for r in range(size):
-            copy_bytes(a + r * n, x + r * x_row, n)
+        n = taps * channels * size_of(like_x)
+        for r in range(rows):
+            for at in range(0, n - LINE + 1, LINE):  # short runs: a call of memcpy would cost more
+                store(np.float32(0), a + r * n + at, load(np.float32(0), x + r * x_row + at))
+            if n % LINE:
+                copy_bytes(a + r * n + n // LINE * LINE, x + r * x_row + n // LINE * LINE, n % LINE)
         return
-    for r in range(size):
-        for s in range(size):
-            pixel = x + r * x_row + s * channels * size_of(like_x)
-            to = a + (r * size + s) * tap_slot * size_of(like_a)
+    for r in range(rows):
+        for s in range(taps):
+            at, to = x + r * x_row + s * pixel, a + (r * taps + s) * tap_slot * size_of(like_a)
             for c in range(0, tap_slot, LANES):
-                v = load_part(like_x, pixel + c * size_of(like_x), channels - c)
+                v = load_part(like_x, at + c * size_of(like_x), channels - c)
                 store_part(like_a, to + c * size_of(like_a), v, tap_slot - c)
 
 
@@ -87,10 +90,10 @@ def advance(n, i, j, step, height, width):
 @compiled
 def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, b, bias, y, plan, phases):
     """Unit: a block of anchors and a group of panels."""
-    (images, height, width, size, stride, start, scale, channels, tap_slot, x_image, x_row, block, outputs, groups,
-     y_image, y_row, y_pixel, y_height, y_width, bias_image, activation) = plan
+    (images, height, width, size, stride, start, scale, taps, pixel, channels, tap_slot, x_image, x_row, block, outputs,
+     groups, y_image, y_row, y_pixel, y_height, y_width, bias_image, activation) = plan
     anchors, per_image = images * height * width, height * width
-    a_row = row_bytes(size * size * tap_slot * size_of(like_a))
+    a_row = row_bytes(size * taps * tap_slot * size_of(like_a))
     tap_bytes, c = tap_slot * size_of(like_a), scratch + (block + 3) * a_row
     count = -(-outputs // PANEL)
     for unit in range(first, last):
@@ -100,21 +103,20 @@ def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, b, bias, y
         first_i, first_j = at // width, at % width
         n, i, j = first_n, first_i, first_j
         for t in range(rows):
-            pixel = x + n * x_image + (i * stride + start) * x_row
-            pixel += (j * stride + start) * channels * size_of(like_x)
+            corner = x + n * x_image + (i * stride + start) * x_row + (j * stride + start) * pixel
             n, i, j = advance(n, i, j, 1, height, width)
-            gather(like_x, like_a, pixel, x_row, size, channels, tap_slot, scratch + t * a_row)
+            gather(like_x, like_a, corner, x_row, size, taps, pixel, channels, tap_slot, scratch + t * a_row)
         for panel in range(group * count // groups, (group + 1) * count // groups):
+            o = panel * PANEL
             for phase in range(phases.shape[0]):
                 p, q, where, panel_size, tap0, taps0, tap1, taps1 = phases[phase]
                 weights = b + where + panel * panel_size
                 steps = taps0 * tap_bytes // 4
-                multiply(like_a, scratch + tap0 * tap_bytes, a_row, rows, steps, weights, c, 0)
+                multiply(like_a, scratch + tap0 * tap_bytes, a_row, rows, outputs - o, steps, weights, c, 0)
                 if taps1:
                     weights += steps * STEP
                     steps = taps1 * tap_bytes // 4
-                    multiply(like_a, scratch + tap1 * tap_bytes, a_row, rows, steps, weights, c, 1)
-                o = panel * PANEL
+                    multiply(like_a, scratch + tap1 * tap_bytes, a_row, rows, outputs - o, steps, weights, c, 1)
                 n, i, j = first_n, first_i, first_j
                 for t in range(rows):
                     if i * scale + p < y_height and j * scale + q < y_width:
@@ -135,19 +137,23 @@ def phase_table(phases, reduction_slot, columns, kind):
 
 
 def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[Phase, ...], b: np.ndarray,
-             bias: np.ndarray, y: np.ndarray, activation: int = 0) -> None:
+             bias: np.ndarray, y: np.ndarray, activation: int = 0, merged: bool = False) -> None:
     """y = act(bias + windows of x times the panels b). bias: [Cout], or [N, Cout]; y: contiguous channels.
 
+    merged: a row of the window counts as one tap of more channels, of which fewer have to be filled up.
     The sums' order does not depend on how anchors and panels are cut into units.
     """
-    kind, outputs, tap_slot = arithmetic(like), y.shape[3], slot(channels)
-    a_row = row_bytes.py_func(grid.size**2 * tap_slot * kind.itemsize)
+    kind, outputs, taps, pixel = arithmetic(like), y.shape[3], grid.size, channels * like.itemsize
+    if merged:
+        taps, channels = 1, grid.size * channels
+    tap_slot = slot(channels)
+    a_row = row_bytes.py_func(grid.size * taps * tap_slot * kind.itemsize)
     anchors = grid.images * grid.height * grid.width
     block = max(4, min(BLOCK_BYTES // a_row // FULL * FULL or FULL, -(-anchors // threads()), 8 * FULL))
     blocks = -(-anchors // block)
     groups = min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
     plan = np.array([
-        *grid, channels, tap_slot, x.image, x.row, block, outputs, groups, *y.strides[:3], *y.shape[1:3],
+        *grid, taps, pixel, channels, tap_slot, x.image, x.row, block, outputs, groups, *y.strides[:3], *y.shape[1:3],
         bias.strides[0] if bias.ndim == 2 else 0, activation], np.int64)
     scratch = (block + 3) * (a_row + 4 * PANEL)
     launch(multiply_windows, blocks * groups, scratch, LIKE[like], LIKE[kind], LIKE[y.dtype], x.start, address(b),

@@ -9,7 +9,7 @@ from kernels.simd_gradient import Run, output_gradient, weight_gradient
 from kernels.simd_matrix import packed, prepare  # noqa: F401
 from kernels.simd_windows import Grid, Phase, Segment, convolve
 
-WHOLE = (Phase(0, 0, (Segment(0, 9),)),)
+WHOLE, ROWS = (Phase(0, 0, (Segment(0, 9),)),), (Phase(0, 0, (Segment(0, 3),)),)  # of nine taps, or three merged ones
 # dx of stride 2: pixels (2i + p, 2j + q) see the 2x2 window of dz at (i, j); an even row meets the middle row of taps,
 # an odd one the last row at i and the first at i + 1
 PHASES = (
@@ -29,8 +29,9 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
         u = prepared.form("filters", lambda w, old: winograd.filters(w, old, of))
         winograd.convolve(image(x), x.dtype, cin, of, u, bias, y, ACTIVATIONS.index(activation))
         return deliver(out, y)
-    panels = prepared.form("forward", lambda w, old: packed(w.reshape(9, cin, cout), [range(9)], old))
-    convolve(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), WHOLE, panels, bias, y, ACTIVATIONS.index(activation))
+    panels = prepared.form("forward", lambda w, old: packed(w.reshape(3, 3 * cin, cout), [range(3)], old))
+    convolve(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), ROWS, panels, bias, y, ACTIVATIONS.index(activation),
+             merged=True)
     return deliver(out, y)
 
 

@@ -141,7 +141,8 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bi
         for panel in range(group * count // groups, (group + 1) * count // groups):
             for p in range(planes):
                 weights = u + (p * count + panel) * steps * STEP
-                multiply(kind, scratch + p * v_plane, v_row, rows, steps, weights, c + p * c_plane, 0)
+                multiply(kind, scratch + p * v_plane, v_row, rows, cout - panel * PANEL, steps, weights,
+                         c + p * c_plane, 0)
             n, i, j = first_n, at // across, at % across
             for t in range(rows):
                 to, left, low = y + n * y_image + i * m * y_row + j * m * y_pixel, width - j * m, height - i * m

@@ -100,7 +100,7 @@ def backward_data(
 ) -> Array | None:
     """Writes dx `[rows, Cin]`; returns the sums of dz over tiles of rows, `[images, tiles, Cout]`, if asked."""
     (rows, cin), cout = dx.shape, w.shape[1]
-    an_image = rows // max(1, images)
+    an_image = rows // images
     tiles = cdiv(an_image, tile["BLOCK_P"])
     parts = launch.workspace(f"{op}.sums", (images, tiles, cout)) if sums else None
     launch.run(

@@ -86,15 +86,6 @@ def test_an_images_sum_may_exceed_float16():
     check(case, np.float16, **TILE)
 
 
-def test_no_images():
-    mid, global_, w = (np.ones(s, np.float32) for s in ((0, 2, 2, 3), (0, 4), (7, 5)))
-    with watched():
-        y = fusion.forward(mid, global_, w, w[0], backend="gpu")
-        dmid, dglobal, dw, db = fusion.backward(y, mid, global_, w, y, backend="gpu")
-    assert y.shape == (0, 2, 2, 5) and dmid.shape == mid.shape and dglobal.shape == global_.shape
-    assert not dw.any() and not db.any()
-
-
 def test_rejects_what_a_kernel_cannot_take():
     right = {"mid": np.ones((2, 4, 4, 3)), "global_": np.ones((2, 4)), "w": np.ones((7, 5)), "b": np.ones(5)}
     right = {k: a.astype(np.float32) for k, a in right.items()}

@@ -99,14 +99,6 @@ def test_out_decides_the_dtype_and_dx_may_be_left_out():
     np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-5)  # 16-bit storage would be off by 1e-2
 
 
-def test_no_rows():
-    x, w, b, y = (np.ones(s, np.float32) for s in ((0, 3), (3, 4), (4,), (0, 4)))
-    with watched():
-        assert linear.forward(x, w, b, backend="gpu").shape == (0, 4)
-        dx, dw, db = linear.backward(y, x, w, y, backend="gpu")
-    assert dx.shape == (0, 3) and not dw.any() and not db.any()
-
-
 @pytest.mark.parametrize("wrong, error, message", [
     ({"x": np.ones((4, 6), np.float32)[:, ::2]}, ValueError,
      "linear: backend gpu takes contiguous arrays; copy x with ascontiguousarray"),

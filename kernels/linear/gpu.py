@@ -60,7 +60,7 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     y = launch.empty((n, cout), x.dtype) if out is None else out
     tile = pick("forward", n, x, y)
     programs, blocks = cdiv(n, tile["BLOCK_P"]) * cdiv(cout, tile["BLOCK_O"]), cdiv(cin, tile["BLOCK_C"])
-    steps = cdiv(blocks, max(1, min(blocks // STEPS, PROGRAMS // max(1, programs))))
+    steps = cdiv(blocks, max(1, min(blocks // STEPS, PROGRAMS // programs)))
     splits = cdiv(blocks, steps)
     to = y if splits == 1 else launch.workspace("linear.forward", (splits, n, cout))
     launch.run(

@@ -5,6 +5,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from kernels import dispatch
 from kernels.arrays import Array, sum_dtype
 from nn.architecture import LayerSpec
@@ -34,6 +36,12 @@ class Buffers:
                 dispatch.allocate(shape, dtype, self.backend, self.xp) if four else self.xp.empty(shape, dtype)
             )
         return self.arrays[key]
+
+    def put(self, key: Any, x: Array, dtype: Any) -> Array:
+        """x in the dtype and layout that the kernels read."""
+        array = self.get(key, x.shape, dtype)
+        array[...] = self.xp.asarray(x)
+        return array
 
 
 class Layer:
@@ -99,3 +107,16 @@ class Chain:
                 done(layer.spec.name)
         self.kept = []
         return dy
+
+
+def as_dtype(dtype: Any) -> np.dtype:
+    """NumPy's dtype, bfloat16 included (from ml_dtypes)."""
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(dtype)
+
+
+def like(x: Array) -> tuple[tuple[int, ...], Any]:
+    return x.shape, x.dtype

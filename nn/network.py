@@ -14,7 +14,7 @@ import numpy as np
 from kernels import chroma_loss, class_loss, fusion
 from kernels.arrays import Array
 from nn.architecture import Settings, layers
-from nn.layers import Buffers, Chain, Layer
+from nn.layers import Buffers, Chain, Layer, as_dtype, like
 from nn.parameters import Parameters, initialize, load_weights, save_weights
 from nn.resize import resize
 
@@ -67,7 +67,7 @@ class Network:
             # the low-level layers once more, for the resized copy: same weights, gradients of its own
             self.copy_gradients: dict[str, Array] = {}
             self.low_copy = Chain("low of the copy", parts["low"], self.copy_gradients)
-        self.inference, self.training = Buffers(self.backend, self.xp), Buffers(self.backend, self.xp)
+        self.inference, self.looking, self.training = (Buffers(self.backend, self.xp) for _ in range(3))
         self.fused: tuple[tuple[Array, ...], Array] = ((), None)  # inputs and output of the fusion layer
 
     def refresh(self, copied: bool = False) -> None:
@@ -89,43 +89,59 @@ class Network:
         shapes = self.check(luminance, global_input)
         chroma, logits = self.run(luminance, global_input, self.inference.use_for(shapes), keep=False)
         chroma, logits = self.xp.array(chroma), None if logits is None else self.xp.array(logits)
-        if luminance.size > CACHED_PIXELS:
-            self.inference.use_for(None)
+        self.inference.use_for(None if luminance.size > CACHED_PIXELS else shapes)
         return chroma, logits
 
     def run(
         self, luminance: Array, global_input: Array | None, buffers: Buffers, keep: bool
     ) -> tuple[Array, Array | None]:
         """The forward pass. With `keep`, everything stays that `backward` needs."""
-        low = self.low.forward(self.cast(luminance, "luminance", buffers), buffers, keep)
+        low = self.low.forward(buffers.put("luminance", luminance, self.dtype), buffers, keep)
         mid = self.mid.forward(low, buffers, keep)
         if not self.settings.global_size:
-            fused, logits = self.fuse(mid.reshape(-1, mid.shape[3]), buffers=buffers, keep=keep), None
-            return self.color.forward(fused.reshape(*mid.shape[:3], -1), buffers, keep), None
-
+            return self.finish(mid, None, buffers, keep), None
         size = (self.settings.global_size,) * 2
         self.shared = global_input is None and luminance.shape[1:3] == size
         if not self.shared:
             copy = resize(luminance, *size) if global_input is None else global_input
-            low = self.low_copy.forward(self.cast(copy, "copy", buffers), buffers, keep)
+            low = self.low_copy.forward(buffers.put("copy", copy, self.dtype), buffers, keep)
+        vector, logits = self.look(low, buffers, keep)
+        return self.finish(mid, vector, buffers, keep), logits
+
+    def look(self, low: Array, buffers: Buffers, keep: bool) -> tuple[Array, Array]:
+        """The global branch: (global vector, logits)."""
         features = self.global_.forward(low, buffers, keep)
         hidden = self.first_fc.forward(features.reshape(features.shape[0], -1), buffers, keep)
-        vector = self.last_fc.forward(hidden, buffers, keep)
-        logits = self.class_.forward(hidden, buffers, keep)
-        fused = self.fuse(mid, vector, buffers=buffers, keep=keep)
-        return self.color.forward(fused, buffers, keep), logits
+        return self.last_fc.forward(hidden, buffers, keep), self.class_.forward(hidden, buffers, keep)
 
-    def fuse(self, *inputs: Array, buffers: Buffers, keep: bool) -> Array:
+    def finish(self, mid: Array, vector: Array | None, buffers: Buffers, keep: bool) -> Array:
+        """Chroma from mid-level features and global vector."""
+        inputs = (mid.reshape(-1, mid.shape[3]),) if vector is None else (mid, vector)
         shape = (*inputs[0].shape[:-1], self.fusion.spec.filters)
         fused = self.fusion.forward(*inputs, out=buffers.get("fusion", shape, self.dtype))
         self.fused = (inputs, fused) if keep else ((), None)
-        return fused
+        return self.color.forward(fused.reshape(*mid.shape[:3], -1), buffers, keep)
 
-    def cast(self, x: Array, key: str, buffers: Buffers) -> Array:
-        """x in the dtype and layout that the kernels read."""
-        x_cast = buffers.get(key, x.shape, self.dtype)
-        x_cast[...] = self.xp.asarray(x)
-        return x_cast
+    def global_features(self, global_input: Array) -> tuple[Array, Array]:
+        """(global vector `[N, F]` in `dtype`, logits `[N, classes]`) of pictures `[N, S, S, 1]`, S = global_size."""
+        self.check(global_input, global_input)
+        buffers = self.looking.use_for(global_input.shape)
+        low = self.low_copy.forward(buffers.put("copy", global_input, self.dtype), buffers, keep=False)
+        vector, logits = self.look(low, buffers, keep=False)
+        return self.xp.array(vector), self.xp.array(logits)
+
+    def colorize_local(self, luminance: Array, vector: Array | None = None) -> Array:
+        """forward's chroma, given the global vector `[N, F]` (None without global branch): for parts of a picture.
+
+        Luminance that is cut off counts as 0, as outside of the picture; `nn.tiles` says how far that reaches.
+        """
+        self.check(luminance, None)
+        buffers = self.inference.use_for(luminance.shape)
+        low = self.low.forward(buffers.put("luminance", luminance, self.dtype), buffers, keep=False)
+        vector = None if vector is None else self.xp.asarray(vector, self.dtype)
+        chroma = self.xp.array(self.finish(self.mid.forward(low, buffers, keep=False), vector, buffers, keep=False))
+        self.inference.use_for(None if luminance.size > CACHED_PIXELS else luminance.shape)
+        return chroma
 
     def check(self, luminance: Array, global_input: Array | None) -> tuple:
         """Raises ValueError for shapes that do not fit; returns the shapes that decide the buffers."""
@@ -230,16 +246,3 @@ class Network:
             view[...] = xp.asarray(arrays[name])
         net.refresh()
         return net
-
-
-def as_dtype(dtype: Any) -> np.dtype:
-    """NumPy's dtype, bfloat16 included (from ml_dtypes)."""
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype)
-
-
-def like(x: Array) -> tuple[tuple[int, ...], Any]:
-    return x.shape, x.dtype

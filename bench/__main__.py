@@ -31,8 +31,8 @@ def main(argv: list[str]) -> int:
         print(f"bench {argv[0]}: {error}", file=sys.stderr)
         return 1
     except (BenchError, ImportError, MemoryError) as error:
-        text = "out of memory; try a smaller --batch, --width or --size" if isinstance(error, MemoryError) else error
-        print(f"bench {argv[0]}: {text}", file=sys.stderr)
+        memory = "out of memory; try a smaller --batch, --width or --size"
+        print(f"bench {argv[0]}: {memory if isinstance(error, MemoryError) else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"bench {argv[0]}: interrupted", file=sys.stderr)

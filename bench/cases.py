@@ -101,7 +101,7 @@ def layer_cases(spec: LayerSpec, batch: int, shape: Shape) -> list[Case]:
         lengths = {"y": channels, "dmid": spec.filters, "dglobal": prod(h_w) * spec.filters, "dw": pixels, "db": pixels}
     first = spec.name == "low.0"
     gradients = {"d" + name.rstrip("_"): dims for name, dims in inputs.items() if not (first and name == "x")}
-    common = {
+    common: dict[str, Any] = {
         "op": spec.op, "layer": spec.name, "batch": batch, "lengths": lengths,
         "wide": frozenset({"y", "dy"} if spec.name in OUTPUTS else ()),
     }
@@ -117,7 +117,7 @@ def layer_cases(spec: LayerSpec, batch: int, shape: Shape) -> list[Case]:
 def upsample_cases(spec: LayerSpec, batch: int, shape: Shape) -> list[Case]:
     h, w, c = shape
     x, y = (batch, *shape), (batch, 2 * h, 2 * w, c)
-    common = {"op": "upsample2x", "layer": spec.name, "batch": batch, "lengths": {"y": 1, "dx": 4}}
+    common: dict[str, Any] = {"op": "upsample2x", "layer": spec.name, "batch": batch, "lengths": {"y": 1, "dx": 4}}
     return [
         Case(work="forward", inputs={"x": x}, results={"y": y}, **common),
         Case(work="backward", inputs={"dy": y}, results={"dx": x}, **common),
@@ -135,8 +135,8 @@ def loss_cases(settings: Settings, batch: int, chroma: Shape) -> Iterator[Case]:
 
 
 def adadelta_case(parameters: int, batch: int) -> Case:
-    buffers = {name: (parameters,) for name in ("p", "g", "eg", "ed")}
-    changed = {name: (parameters,) for name in ("p", "eg", "ed", "low")}
+    buffers: dict[str, Shape] = {name: (parameters,) for name in ("p", "g", "eg", "ed")}
+    changed: dict[str, Shape] = {name: (parameters,) for name in ("p", "eg", "ed", "low")}
     return Case("adadelta", "parameters", "step", batch, buffers, changed, dict.fromkeys(changed, 3),
                 options={"rho": 0.95})
 

@@ -42,7 +42,8 @@ def ceilings(
 
 def best(function: Callable[[], Any], seconds: float) -> float:
     """The shortest run within about that time (and three runs): a ceiling is what a machine can do undisturbed."""
-    begun, found = time.perf_counter(), []
+    found: list[float] = []
+    begun = time.perf_counter()
     while len(found) < 3 or time.perf_counter() - begun < seconds:
         start = time.perf_counter()
         function()

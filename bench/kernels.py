@@ -80,8 +80,8 @@ def load(path: Path, op: str | None) -> ModuleType:
         raise BenchError(f"{path}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
-    module.OP = op or getattr(module, "OP", None)
-    if not isinstance(module.OP, str):
+    vars(module)["OP"] = op or getattr(module, "OP", None)
+    if not isinstance(vars(module)["OP"], str):
         raise BenchError(f"{path}: say which operation it provides, with --op or OP = 'conv3x3' in the file")
     return module
 

@@ -66,7 +66,8 @@ def main(argument: str) -> None:
         work = side.work(task["work"], Config(*task["side"]))
     clock = Events(flushed=False) if backend == "gpu" else Wall(flushed=False)
     clock.time(work)
-    runs, seconds = task.get("runs", 1), []
+    seconds: list[float] = []
+    runs = task.get("runs", 1)
     with Others() as others:
         while len(seconds) < runs or runs > 1 and sum(seconds) < 1 and len(seconds) < 20:
             seconds.append(clock.time(work))

@@ -102,9 +102,11 @@ def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: An
     notes: dict[Config, str] = {}
     longest = 0.0
     for config in configs(work, args.quick):
+        if args.quick and config.optimizer == "loop" and config._replace(optimizer="foreach") != fastest(times):
+            continue  # the optimizer's part is the same in all of them
         begun = time.perf_counter()
         if config.how == "compiled":
-            config = config._replace(optimizer=min(times, key=times.__getitem__).optimizer)
+            config = config._replace(optimizer=fastest(times).optimizer)
             if begun + longest > end and times:
                 notes[config] = "not measured: no time left (--minutes)"
                 continue
@@ -118,12 +120,15 @@ def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: An
         functions = {"ours": ours} | {config.name: side.work(work, config) for config in best}
         final = race(functions, end - time.perf_counter(), ROUNDS, clock, warm=False)
         times |= {config: final.times[config.name].median for config in best}
-        fastest = min(times, key=times.__getitem__)
-        if fastest in best:
+        if fastest(times) in best:
             break
-        best = [fastest, min(best, key=times.__getitem__)]
+        best = [fastest(times), fastest({config: times[config] for config in best})]
     return report(work, batch, args, final, functions, {c.name: t for c, t in times.items()},
                   {c.name: note for c, note in notes.items()}, best, say)
+
+
+def fastest(times: dict[Config, float]) -> Config:
+    return min(times, key=times.__getitem__)
 
 
 def trial(work: str, config: Config, side: TorchSide, clock: Any, patience: float) -> float:

@@ -15,7 +15,7 @@ from bench.torch_configs import RHO
 from kernels.compare import relative_error, to_float64
 from nn import Adadelta, Network, Settings
 
-Data = dict[str, np.ndarray]
+Data = dict[str, Any]  # arrays by name
 
 
 def inputs(batch: int, height: int, width: int) -> Data:

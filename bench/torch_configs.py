@@ -42,7 +42,8 @@ def configs(work: str, quick: bool = False) -> list[Config]:
         eager = [Config(mode, layout) for mode, layout in product(MODES, LAYOUTS)]
         eager += [Config(mode, layout, "jit frozen") for mode, layout in product(("bf16 model",), LAYOUTS)]
     else:
-        eager = [Config(*choice[:2], "eager", choice[2]) for choice in product(MODES, LAYOUTS, ("foreach", "loop"))]
+        choices = product(("foreach", "loop"), MODES, LAYOUTS)
+        eager = [Config(mode, layout, "eager", optimizer) for optimizer, mode, layout in choices]
     compiled = [Config(mode, layout, "compiled") for layout, mode in product(LAYOUTS, MODES[::-1])]
     return eager if quick else eager + compiled
 
@@ -70,7 +71,7 @@ class TorchSide:
         if key not in self.models:
             model = torch_network.from_network(self.net).to(self.device)
             model = model.bfloat16() if key[1] else model
-            self.models[key] = model.to(memory_format=LAYOUTS[config.layout])
+            self.models[key] = model.to(memory_format=LAYOUTS[config.layout])  # type: ignore[call-overload]
         return self.models[key]
 
     def input(self, config: Config) -> torch.Tensor:
@@ -85,7 +86,8 @@ class TorchSide:
         return self.forward(config) if work == "forward" else TorchStep(self, config)
 
     def forward(self, config: Config) -> Work:
-        model, x = self.model(config), self.input(config)
+        model: Any = self.model(config)
+        x = self.input(config)
         if config.how == "compiled":
             model = torch.compile(model, dynamic=False)
         if config.how == "jit frozen":
@@ -112,7 +114,8 @@ class TorchStep:
 
     def __init__(self, side: TorchSide, config: Config) -> None:
         self.side, self.config, self.x = side, config, side.input(config)
-        self.loss, self.optimizer = side.model(config).loss, side.optimizer(config)
+        model: Any = side.model(config)
+        self.loss, self.optimizer = model.loss, side.optimizer(config)
         if config.how == "compiled":
             self.loss = torch.compile(self.loss, dynamic=False)
         self.parts: list[dict[str, float]] = []

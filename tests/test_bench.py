@@ -143,7 +143,7 @@ def test_network_json_has_the_schema(tmp_path):
     assert [(one["work"], one["batch"]) for one in found] == [("forward", 2), ("step", 2)]
     for one in found:
         assert list(one) == ["machine", "work", "batch", "ours_s", "torch_s", "ratio_best", "spread"]
-        assert one["machine"]["quick"] and len(one["torch_s"]) == {"forward": 8, "step": 12}[one["work"]]
+        assert one["machine"]["quick"] and len(one["torch_s"]) == {"forward": 8, "step": 7}[one["work"]]
         assert one["ours_s"] > 0 and one["spread"][0] <= one["ratio_best"] <= one["spread"][1]
     parts = {row["work"] for row in results.read(table)}
     assert {"step: data", "step: forward", "step: backward", "step: optimizer"} <= parts

@@ -16,7 +16,8 @@ from kernels.simd_vector import size_of, transform, transform_steps
 of_input, of_gradient = transform_steps([f.bt for f in ALGORITHMS]), transform_steps([f.a for f in ALGORITHMS])
 of_sums = transform([f.g.T for f in ALGORITHMS])
 
-BLOCK_BYTES = 16 << 20  # of the transformed tiles of a block, which live in the L3 cache
+BLOCK_BYTES = 16 << 20  # of the transformed tiles of a block, which live in the L3 cache,
+SMALL_BYTES = 4 << 20  # or less where the sums themselves stay in the L2 cache from block to block
 
 
 @inlined
@@ -76,7 +77,8 @@ def weight_gradient(x, dtype, of, z, zeros, y_shape, dw):
     cin, cout, kind, (down, across) = *dw.shape[2:], arithmetic(dtype), of.grid(*y_shape[1:3])
     tiles, planes, filled = y_shape[0] * down * across, of.p**2, panels(cout) * PANEL
     per_tile = planes * (cin + filled) * kind.itemsize
-    block = min(-(-tiles // 4), max(14, BLOCK_BYTES // per_tile // 4)) * 4
+    limit = SMALL_BYTES if planes * cin * filled * 4 <= 1 << 20 else BLOCK_BYTES
+    block = min(-(-tiles // 4), max(14, limit // per_tile // 4)) * 4
     v, d = (address(workspace(name, planes * c * block * kind.itemsize)) for name, c in (("v", cin), ("d", filled)))
     c = address(workspace("product", planes * cin * filled * 4))
     for t0 in range(0, tiles, block):

@@ -75,7 +75,8 @@ class Offline(Target):
     pointer, arrays = Pointer, np
 
     def __init__(self, capability: int):
-        self.capability, self.launches = capability, []
+        self.capability = capability
+        self.launches: list[tuple[str, Any, list]] = []
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)  # the system gives memory only to what is touched, and nothing is

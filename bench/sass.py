@@ -55,7 +55,8 @@ def tool(name: str, *arguments: str) -> str:
 
 def parse(text: str) -> tuple[list[tuple[str, bool, str]], dict[str, int]]:
     """(name, whether it has a predicate, operands) of every instruction; the instruction that each label stands at."""
-    instructions, labels = [], {}
+    instructions: list[tuple[str, bool, str]] = []
+    labels: dict[str, int] = {}
     for line in text.splitlines():
         if label := re.match(r"\s*(\.L_x_\d+):", line):
             labels[label[1]] = len(instructions)

@@ -69,10 +69,10 @@ def even(x: Array, stride: int) -> bool:
 
 
 class Splits(NamedTuple):
-    """A sum over boxes of pixels in `count` splits of `boxes` boxes; split k writes rows of `dw` and `db` that lie
+    """A sum over boxes of pixels in `number` splits of `boxes` boxes; split k writes rows of `dw` and `db` that lie
     k * step elements further: those of `parts`, or where there is one split the results themselves."""
 
-    count: int
+    number: int
     boxes: int
     step: int
     dw: Array
@@ -98,7 +98,7 @@ def finish(splits: Splits, dw: Array, db: Array) -> tuple[Array, Array]:
     if splits.parts is not None:
         grid = (cdiv(dw.size + db.size, SUM_BLOCK),)
         launch.run(
-            sum_splits_kernel, grid, splits.parts, dw, db, splits.count, dw.size, db.size, BLOCK=SUM_BLOCK, num_warps=4
+            sum_splits_kernel, grid, splits.parts, dw, db, splits.number, dw.size, db.size, BLOCK=SUM_BLOCK, num_warps=4
         )
     return dw, db
 

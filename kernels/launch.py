@@ -38,17 +38,23 @@ _chosen: dict[str, Any] = {"float32": "exact", "target": None}
 _workspaces: dict[tuple, Array] = {}
 
 
+class NoTorch:
+    """A finder of modules that hides PyTorch."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        if name == "torch":
+            raise ModuleNotFoundError("hidden from Triton")
+
+
 @contextmanager
 def without_torch() -> Iterator[None]:
-    """Triton looks for PyTorch at its first launch, and would import it; in here it finds none, unless imported."""
-    if "torch" in sys.modules:
-        yield
-        return
-    sys.modules["torch"] = None  # type: ignore[assignment]
+    """Triton 3.6 looks for PyTorch at its first launch, and would import it; in here it finds none, unless imported."""
+    sys.meta_path.insert(0, NoTorch)
     try:
         yield
     finally:
-        del sys.modules["torch"]
+        sys.meta_path.remove(NoTorch)
 
 
 class Gpu(Target):

@@ -83,7 +83,7 @@ def backward_weights(dy, x, y, stride, activation, dw, db):
     programs = cdiv(cout, block_o) * (9 * cdiv(cin, block_c) + 1)
     splits = split(OP, dw.shape, cout, count, programs, dw, db)
     launch.run(
-        backward_weights_kernel, (splits.count * programs,),
+        backward_weights_kernel, (splits.number * programs,),
         *arrays, splits.dw, splits.db, n, h, width, *y.shape[1:3], count, splits.boxes, splits.step, *shape,
         CIN=cin, COUT=cout, STRIDE=stride, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
     )  # fmt: skip

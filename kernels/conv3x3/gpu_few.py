@@ -60,7 +60,7 @@ def backward_weights(dy, x, y, stride, activation, dw, db):
     blocks, many_tiles = cdiv(n * oh * ow, tile["BLOCK_P"]), cdiv(many, tile["BLOCK_O"])
     splits = split(OP, dw.shape, cout, blocks, many_tiles, dw, db)
     launch.run(
-        columns_gradient_kernel, (splits.count * many_tiles,),
+        columns_gradient_kernel, (splits.number * many_tiles,),
         dy, y, x, splits.dw, splits.db, n, h, width, oh, ow, blocks, splits.boxes, splits.step,
         FEW=few, MANY=many, STRIDE=stride, FLIP=flip, ACTIVATION=activation, PRECISION=launch.precision(), **steps,
         BLOCK_K=block_k(few), **tile,

@@ -80,9 +80,9 @@ def backward_weights(dy, x, y, activation, dw, db):
     programs = cdiv(cout, block_o) * (16 * cdiv(cin, block_c) + 1)
     splits = split(OP, (16, cin, cout), cout, count, programs, dw, db)
     launch.run(
-        backward_weights_kernel, (splits.count * programs,),
+        backward_weights_kernel, (splits.number * programs,),
         *arrays, splits.dw, splits.db, n, h, width, count, splits.boxes, splits.step, *shape,
         CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
     )  # fmt: skip
     grid = (cdiv(dw.size + cout, SUM_BLOCK),)
-    launch.run(fold_kernel, grid, splits.parts, dw, db, splits.count, cin * cout, cout, BLOCK=SUM_BLOCK, num_warps=4)
+    launch.run(fold_kernel, grid, splits.parts, dw, db, splits.number, cin * cout, cout, BLOCK=SUM_BLOCK, num_warps=4)

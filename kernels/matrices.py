@@ -119,7 +119,7 @@ def backward_weights(
     unit = STEPS * tile["BLOCK_P"]
     splits = split(op, dw.shape, cout, cdiv(rows, unit), programs, dw, db)
     launch.run(
-        backward_weights_kernel, (splits.count * programs,),
+        backward_weights_kernel, (splits.number * programs,),
         dy, y, x, splits.dw, splits.db, rows, splits.boxes * unit, splits.step,
         CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), **tile,
     )  # fmt: skip

@@ -14,9 +14,9 @@ def prepare(w, *, out=None):
 
 
 def forward(x, w, b, stride, activation, *, out=None, prepared=None):
-    launch.check(OP, x=x, w=w, b=b, out=out)
     (n, h, width, cin), cout = x.shape, w.shape[3]
     y = launch.empty(output_shape(x.shape, cout, stride), x.dtype) if out is None else out
+    launch.check(OP, x=x, w=w, b=b, y=y)
     if cin <= gpu_few.FEW:
         gpu_few.product(x, w, b, y, stride, activation)
         return y

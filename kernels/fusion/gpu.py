@@ -89,9 +89,9 @@ def prepare(w, *, out=None):
 
 
 def forward(mid, global_, w, b, activation, *, out=None, prepared=None):
-    launch.check(OP, mid=mid, global_=global_, w=w, b=b, out=out)
     (n, h, width, cm), cg, cout = mid.shape, global_.shape[1], w.shape[1]
     y = launch.empty((n, h, width, cout), mid.dtype) if out is None else out
+    launch.check(OP, mid=mid, global_=global_, w=w, b=b, y=y)
     tile = pick("forward", mid, y)
     tiles = cdiv(h * width, tile["BLOCK_P"])
     launch.run(

@@ -55,9 +55,9 @@ def prepare(w, *, out=None):
 
 
 def forward(x, w, b, activation, *, out=None, prepared=None):
-    launch.check(OP, x=x, w=w, b=b, out=out)
     (n, cin), cout = x.shape, w.shape[1]
     y = launch.empty((n, cout), x.dtype) if out is None else out
+    launch.check(OP, x=x, w=w, b=b, y=y)
     tile = pick("forward", n, x, y)
     programs, blocks = cdiv(n, tile["BLOCK_P"]) * cdiv(cout, tile["BLOCK_O"]), cdiv(cin, tile["BLOCK_C"])
     steps = cdiv(blocks, max(1, min(blocks // STEPS, PROGRAMS // programs)))

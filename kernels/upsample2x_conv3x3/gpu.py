@@ -24,10 +24,10 @@ def prepare(w, *, out=None):
 
 
 def forward(x, w, b, activation, *, out=None, prepared=None):
-    launch.check(OP, x=x, w=w, b=b, out=out)
     (n, h, width, cin), cout = x.shape, w.shape[3]
-    v = prepare(w) if prepared is None else prepared
     y = launch.empty(output_shape(x.shape, cout), x.dtype) if out is None else out
+    launch.check(OP, x=x, w=w, b=b, y=y)
+    v = prepare(w) if prepared is None else prepared
     sides, count, shape, tile = tiling(TILES["forward"], (x, y), x.shape, channels=cout)
     while tile["BLOCK_C"] > 16 and cin % tile["BLOCK_C"]:
         tile["BLOCK_C"] //= 2

@@ -1,0 +1,79 @@
+"""The lessons run, and show what they say; the exercises have solutions."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LESSONS = sorted((ROOT / "lessons").glob("*.py"))
+SAYS = {
+    "1_convolution": ("is the output at (2, 2): 35", "gives the same: True", "one: True"),
+    "2_backward": ("project's: [True, True, True]", "ours: dw is wrong at [2, 2, 1, 0]", "1 of 54 elements"),
+    "3_phases": ("z[2] sees u[1..3] = [1. 2. 2.]: 221", "in two dimensions, equal: True"),
+    "4_triton": ("bias = tl.load(b + o", "z = [8x4]", "2 programs ran"),
+    "5_learning": ("step  chroma loss", "scenes named rightly: 100%"),
+    "6_find_the_bug": ("exercise 1: linear: db is wrong", "exercise 5: cross_entropy: dz is wrong at [2]"),
+}
+SOLUTIONS = (  # of lesson 6: what stands there, what should
+    ("dy[0]", "dy.sum(0)"),  # b is added to every row
+    ("mean((1, 3))", "sum((1, 3))"),  # copies add up
+    ("w[:2] @ dy.mean(0)", "w[:2] @ dy.sum(0)"),  # so do those of the global vector
+    ("dy * w[0] + ahead * w[2]", "dy * w[2] + ahead * w[0]"),  # pixel 2i+1 is the last of window i
+    ("p[label] = p[label] * (1 - p[label])", "p[label] -= 1"),  # p - onehot
+)
+
+
+def run(source: str, folder: Path) -> str:
+    """What a program of that source prints, run in an empty folder beside the project's."""
+    path = folder / "lessons" / "lesson.py"
+    path.parent.mkdir()
+    path.write_text(source)
+    for name in ("kernels", "nn"):
+        (folder / name).symlink_to(ROOT / name)
+    single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # quicker for arrays so small
+    environment = os.environ | single
+    done = subprocess.run(
+        [sys.executable, str(path)], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lessons_show_what_they_say(path, tmp_path):
+    if path.stem == "4_triton" and not find_spec("triton"):
+        pytest.skip("lesson 4 needs Triton")
+    shown = run(path.read_text(), tmp_path)
+    assert "False" not in shown
+    for words in SAYS[path.stem]:
+        assert words in shown
+    if path.stem == "5_learning":
+        losses = [float(loss) for loss in re.findall(r"^ *\d+  (0\.\d+) #", shown, re.MULTILINE)]
+        assert len(losses) == 9 and losses[-1] < 0.4 * losses[0]
+        assert (tmp_path / "runs/lesson_5.png").exists()
+
+
+def test_the_exercises_are_all_wrong_and_can_be_solved(tmp_path):
+    source = (ROOT / "lessons/6_find_the_bug.py").read_text()
+    for k, (wrong, right) in enumerate(SOLUTIONS):
+        assert source.count(wrong) == 1
+        source = source.replace(wrong, right)
+        (tmp_path / str(k)).mkdir()
+        shown = run(source, tmp_path / str(k)).splitlines()
+        assert [line.endswith(": right") for line in shown] == [n <= k for n in range(5)]
+
+
+def test_lesson_4_says_what_is_missing(tmp_path):
+    source = (ROOT / "lessons/4_triton.py").read_text().replace('find_spec("triton")', 'find_spec("no_such_triton")')
+    with pytest.raises(AssertionError, match="lesson 4 needs Triton: pip install"):
+        run(source, tmp_path)
+
+
+def test_lessons_are_short():
+    assert [path.stem for path in LESSONS] == list(SAYS)
+    assert all(len(path.read_text().splitlines()) <= 80 for path in LESSONS)

@@ -18,6 +18,7 @@ from bench.ceilings import Ceilings, ceilings
 from bench.check import check
 from bench.machine import core_count, machine
 from bench.timing import Events, Race, Spread, Wall, race
+from bench.torch_ops import configure, torch_calls
 from nn.network import as_dtype
 
 COLUMNS = "{:<18} {:<12} {:<9} {:>9} {:>19} {:>8} {:>7} {:>8} {:>7} {:>9} {:>6} {:>13} {}"
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> int:
     print(f"{machine()['gpu'] or machine()['cpu']}, {core_count()} cores; width {args.width:g}, "
           f"{args.size}x{args.size}, batch {args.batch}; ratio = PyTorch's time / ours")  # fmt: skip
     for backend, dtype in pairs:
+        configure(backend)
         found = [case for case in cases(options.settings(args), args.size, args.batch) if selected(case, args, own)]
         if not found:
             raise BenchError("no case has that operation, layer and work; `python -m nn` lists the layers")
@@ -97,8 +99,6 @@ def measure(
     case: Case, backend: str, dtype: str, limits: Ceilings, own: ModuleType | None, args: argparse.Namespace
 ) -> list[results.Row]:
     """Checks ours and, where given, the user's; times them beside PyTorch; prints a line each; the CSV's rows."""
-    from bench.torch_ops import torch_calls
-
     arrays = arguments(case, dtype)
     check(case, backend, dtype, arrays=arrays)
     functions: dict[str, Any] = {"ours": call(case, place(arrays, backend), dtype, backend)}

@@ -11,14 +11,14 @@ import sys
 import time
 from typing import Any
 
-import torch
-
 from bench import BenchError, options, results
 from bench.machine import core_count, machine
 from bench.memory import peak
 from bench.network_work import OurStep, check_network, data_seconds, inputs, on_host, our_work, torch_device
 from bench.timing import Events, Race, Spread, Times, Wall, race
-from bench.torch_configs import Config, TorchSide, configs, refusal
+from bench.torch_configs import Config, TorchSide
+from bench.torch_ops import configure
+from bench.trials import fastest, trials
 from nn import Network
 from nn.backends import array_module_of
 
@@ -26,8 +26,8 @@ QUICK_MINUTES, MINUTES = 0.7, 7.0
 ROUNDS = (3, 15)
 FINALISTS, NEAR = 3, 1.2  # at most so many, whose first run took at most so many times the fastest one's
 RESERVED = 0.2  # of the time, for peak memory
+TRIALS = 0.65  # of the time of one kind of work, for the first run of every configuration; then come the turns
 COLUMNS = "{:<8} {:>5}  {:<51} {:>9} {:>8} {:>13} {}"
-NOT_ALONE = "one run; the fastest were measured in turns"
 
 
 class Budget:
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     if more:
         raise BenchError("one backend and one dtype a run")
     args.backend, args.dtype = backend, dtype
-    torch.set_num_threads(core_count())
+    configure(backend)
     out = sys.stderr if args.json == "-" else sys.stdout  # the table; JSON on the terminal stays alone
     say = lambda *text: print(*text, file=out, flush=True)  # noqa: E731
     say(f"{machine()['gpu'] or machine()['cpu']}, {core_count()} cores; ours: {backend} {dtype}; width {args.width:g}, "
@@ -92,58 +92,25 @@ def new_network(args: argparse.Namespace) -> Network:
 
 
 def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: Any) -> dict:
-    """One kind of work at one batch size, until `end`; prints its lines. Keys: json, rows, best."""
+    """One kind of work at one batch size, until `end`; prints its lines. Keys: json, rows, best, work, batch."""
     net, data = new_network(args), inputs(batch, args.size, args.size)
     clock = Events(flushed=False) if args.backend == "gpu" else Wall(flushed=False)
     ours, side = our_work(work, net, data), TorchSide(on_host(net), data, torch_device(args.backend))
     for _ in range(2):
         clock.time(ours)  # compiles our kernels, allocates
-    times: dict[Config, float] = {}
-    notes: dict[Config, str] = {}
-    longest = 0.0
-    for config in configs(work, args.quick):
-        if args.quick and config.optimizer == "loop" and config._replace(optimizer="foreach") != fastest(times):
-            continue  # the optimizer's part is the same in all of them
-        begun = time.perf_counter()
-        if config.how == "compiled":
-            config = config._replace(optimizer=fastest(times).optimizer)
-            if begun + longest > end and times:
-                notes[config] = "not measured: no time left (--minutes)"
-                continue
-        try:
-            times[config], notes[config] = trial(work, config, side, clock, 1.0 if args.quick else 4.0), NOT_ALONE
-        except BenchError as error:
-            notes[config] = f"not measured: {error}"
-        longest = max(longest, time.perf_counter() - begun) if config.how == "compiled" else 0.0
+    now = time.perf_counter()
+    tried = trials(work, side, clock, args.quick, now + TRIALS * (end - now))
+    times = tried.seconds
     best = [c for c in sorted(times, key=times.__getitem__)[:FINALISTS] if times[c] < NEAR * min(times.values())]
     for _ in range(2):  # once more where, in turns, they lose to another one's first run
-        functions = {"ours": ours} | {config.name: side.work(work, config) for config in best}
+        functions = {"ours": ours} | {config.name: tried.functions[config] for config in best}
         final = race(functions, end - time.perf_counter(), ROUNDS, clock, warm=False)
         times |= {config: final.times[config.name].median for config in best}
         if fastest(times) in best:
             break
         best = [fastest(times), fastest({config: times[config] for config in best})]
     return report(work, batch, args, final, functions, {c.name: t for c, t in times.items()},
-                  {c.name: note for c, note in notes.items()}, best, say)
-
-
-def fastest(times: dict[Config, float]) -> Config:
-    return min(times, key=times.__getitem__)
-
-
-def trial(work: str, config: Config, side: TorchSide, clock: Any, patience: float) -> float:
-    """Seconds of a second run; of the first where that took longer than `patience`, unless it compiled something.
-
-    Raises BenchError where the configuration cannot run.
-    """
-    if why := refusal(config, side.device):
-        raise BenchError(why)
-    try:
-        function = side.work(work, config)
-        first = clock.time(function)
-        return first if first > patience and config.how != "compiled" else clock.time(function)
-    except Exception as error:  # whatever a compiler of PyTorch's may raise
-        raise BenchError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+                  {c.name: note for c, note in tried.notes.items()}, best, say)
 
 
 def report(

@@ -179,7 +179,7 @@ class Others:
 
     def __exit__(self, *_: Any) -> None:
         used, total, own = (b - a for a, b in zip(self.before, self.now()))
-        self.share = max(0.0, used - own) / total if total > 0 else 0.0
+        self.share = min(1.0, max(0.0, used - own) / total) if total > 0 else 0.0  # the kernel counts in steps of 10 ms
 
     def now(self) -> tuple[float, float, float]:
         """Seconds that the cores were in use, passed on them, and were used by this process."""

@@ -16,7 +16,7 @@ from nn import Network
 
 RHO = 0.95
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-MODES = ("float32", "bf16 autocast", "bf16 model")
+MODES = ("bf16 model", "bf16 autocast", "float32")
 Work = Callable[[], object]
 
 
@@ -39,12 +39,12 @@ def configs(work: str, quick: bool = False) -> list[Config]:
     A compiled step takes the optimizer that is the faster one of the eager step: it is not part of what is compiled.
     """
     if work == "forward":
-        eager = [Config(mode, layout) for mode, layout in product(MODES, LAYOUTS)]
-        eager += [Config(mode, layout, "jit frozen") for mode, layout in product(("bf16 model",), LAYOUTS)]
+        eager = [Config("bf16 model", layout, "jit frozen") for layout in LAYOUTS]
+        eager += [Config(mode, layout) for mode, layout in product(MODES, LAYOUTS)]
     else:
         choices = product(("foreach", "loop"), MODES, LAYOUTS)
         eager = [Config(mode, layout, "eager", optimizer) for optimizer, mode, layout in choices]
-    compiled = [Config(mode, layout, "compiled") for layout, mode in product(LAYOUTS, MODES[::-1])]
+    compiled = [Config(mode, layout, "compiled") for layout, mode in product(LAYOUTS, MODES)]
     return eager if quick else eager + compiled
 
 

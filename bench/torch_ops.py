@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from bench.cases import Case
+from bench.machine import core_count
 from bench.torch_network import activate
 
 Tensor = torch.Tensor
@@ -26,6 +27,16 @@ def torch_calls(case: Case, arrays: dict[str, np.ndarray], device: str = "cpu") 
     if case.work == "backward":
         return {"torch": backward(forward, inputs, case, tensors["dy"])}
     return {"torch": value_and_gradient(forward, inputs)}
+
+
+def configure(backend: str) -> None:
+    """As many threads as there are cores; on a GPU the TF32 setting of our kernels, and cuDNN's own search."""
+    torch.set_num_threads(core_count())
+    if backend == "gpu":
+        from kernels import launch
+
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = launch.precision() == "tf32"
 
 
 def tensor(x: np.ndarray, device: str) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import BenchError, CheckError, compare, kernels, network, report, results, timing
+from bench import BenchError, CheckError, compare, kernels, report, results, timing, torch_ops
 from bench.__main__ import main
 from bench.calls import arguments
 from bench.cases import cases
@@ -40,7 +40,7 @@ def fast(monkeypatch):
     """Ceilings of small matrices, one thread of PyTorch's."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(network, "core_count", lambda: 1)
+    monkeypatch.setattr(torch_ops, "core_count", lambda: 1)
     real = kernels.ceilings
     monkeypatch.setattr(kernels, "ceilings", lambda dtype, backend: real(dtype, backend, 64, 1 << 16, 0.0))
     yield
@@ -137,7 +137,7 @@ def test_unknown_commands_get_the_list_of_commands(capsys):
 
 def test_network_json_has_the_schema(tmp_path):
     target, table = tmp_path / "n.json", tmp_path / "n.csv"
-    command = ["network", "--quick", "--minutes", "0.02", "--batch", "2", "--json", str(target), "--csv", str(table)]
+    command = ["network", "--quick", "--minutes", "1", "--batch", "2", "--json", str(target), "--csv", str(table)]
     assert main([*command, *SMALL]) == 0
     found = json.loads(target.read_text())
     assert [(one["work"], one["batch"]) for one in found] == [("forward", 2), ("step", 2)]

@@ -12,8 +12,8 @@ from nn.network import as_dtype
 
 SHOWN = 5  # differing elements that a failed check lists
 WINOGRAD = {  # why a tolerance is scaled: kernels/conv3x3/winograd.py
-    ("conv3x3", "cpu", "bfloat16"): (2, "2 for Winograd F(2x2)"),
-    ("conv3x3", "cpu", "float32"): (12, "12 for Winograd F(4x4)"),
+    ("conv3x3", "cpu", "bfloat16"): (2, "2 for Winograd tiles of 2x2"),
+    ("conv3x3", "cpu", "float32"): (12, "12 for Winograd tiles of 4x4"),
 }
 STEEP = {"color": (16, "16 for powers and cube roots, which are steep near black")}
 
@@ -30,7 +30,7 @@ def allowed(case: Case, name: str, backend: str, dtype: Any, stored: Any = None)
     arithmetic = arithmetic_of(backend, dtype) if case.flops else sums_of(dtype)
     length, stored = case.lengths[name], stored or case.dtype(name, as_dtype(dtype))
     key = case.op, backend, str(as_dtype(dtype))
-    winograd = WINOGRAD.get(key) if case.options.get("stride") == 1 and name != "db" else None
+    winograd = WINOGRAD.get(key) if name != "db" else None
     scale, why = STEEP.get(case.op) or winograd or (1, "")
     factors = 2 if winograd or as_dtype(dtype).itemsize > 2 else rounded(case, name)
     what = f"{arithmetic} sums of {length}, factors rounded: {factors}, " if case.flops else f"{arithmetic}, "

@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     folders = args.folders or sorted(f for f in RESULTS.glob("*") if any(f.glob("*.csv")))
     if not folders:
-        raise BenchError(f"no results in bench/results/; make some with --csv bench/results/MACHINE/kernels.csv")
+        raise BenchError("no results in bench/results/; make some with --csv bench/results/MACHINE/kernels.csv")
     parts = []
     for folder in folders:
         rows = [row for file in sorted(folder.glob("*.csv")) for row in results.read(file)]

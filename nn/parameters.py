@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nn.network import Network
 
 FORMAT = "let-there-be-color/1"
+ALIGNMENT = 32  # elements: 64 bytes at 16 bits each
 
 
 class WeightsError(ValueError):
@@ -26,18 +27,19 @@ class WeightsError(ValueError):
 class Parameters:
     """All parameters (or their gradients) of a network in one flat buffer.
 
-    flat: `[K]`. views: name -> view of its shape, in the order of the buffer, e.g. `views["low.0.weight"]`.
+    flat: `[K]`. views: name -> view of its shape, in the order of the buffer, e.g. `views["low.0.weight"]`. Views begin
+    at multiples of ALIGNMENT elements, as vector loads and tensor descriptors want it; between them lie zeros.
     """
 
     def __init__(self, settings: Settings, dtype: Any = np.float32, xp: ModuleType = np) -> None:
         shapes = parameter_shapes(settings)
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
-        self.flat = xp.zeros(sum(sizes), dtype)
-        self.views: dict[str, Array] = {}
-        start = 0
-        for (name, shape), size in zip(shapes.items(), sizes):
-            self.views[name] = self.flat[start : start + size].reshape(shape)
-            start += size
+        starts = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
+        self.flat = xp.zeros(starts[-1], dtype)
+        self.views: dict[str, Array] = {
+            name: self.flat[start : start + size].reshape(shape)
+            for (name, shape), start, size in zip(shapes.items(), starts, sizes)
+        }
 
 
 def initialize(parameters: Parameters, settings: Settings, seed: int) -> None:

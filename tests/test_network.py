@@ -287,3 +287,13 @@ def test_table_on_the_command_line(capsys):
     with pytest.raises(SystemExit):
         main(["--size", "30"])
     assert "multiples of 8" in capsys.readouterr().err
+
+
+def test_views_are_aligned_and_nothing_lies_between_them():
+    net, batch = make(dtype="float32")
+    net.loss_and_gradients(**batch)
+    Adadelta(net).step()
+    for buffer in (net.parameters, net.gradients):
+        starts = [view.__array_interface__["data"][0] - buffer.flat.ctypes.data for view in buffer.views.values()]
+        assert all(start % (32 * 4) == 0 for start in starts)
+    assert np.count_nonzero(net.gradients.flat) <= sum(view.size for view in net.gradients.views.values())

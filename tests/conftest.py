@@ -3,6 +3,7 @@
 import os
 import sys
 
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton, as PyTorch does
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: set before NumPy and PyTorch start threads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from colorize import images
-from colorize.colorizer import RENDER_SIZE, Colored, Colorizer
+from colorize import images, memory
+from colorize.colorizer import FULL, Colored, Colorizer
 from colorize.paths import Job, plan
 from colorize.picture import ImageError, Picture
-from nn import WeightsError, default_backend
+from nn import WeightsError, default_backend, describe
 
 WEIGHTS = Path(__file__).parent / "weights.safetensors"
 NO_WEIGHTS = (
@@ -61,11 +61,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--style", metavar="PHOTO", help="take the global features from this photograph")
     add("--saturation", type=factor, default=1.0, metavar="FACTOR", help="multiply the chroma (default 1)")
     add("--top", type=count, default=0, metavar="K", help="print the K most probable scenes")
-    add("--render-size", type=size, default=RENDER_SIZE, metavar="PIXELS",
-        help=f"longest side of what the network sees, or `full` (default {RENDER_SIZE})")  # fmt: skip
+    add("--render-size", type=size, metavar="PIXELS", help="longest side of what the network sees, or `full` "
+        "(default: 1.5 times the side that its global branch sees)")  # fmt: skip
+    add("--max-memory", type=memory_size, metavar="2G", help="memory that the program may take: large pictures go "
+        "through the network in tiles, with the same result (default: most of what the machine has left)")  # fmt: skip
     add("--suffix", type=suffix, metavar=".png", help="ending of the files in the folder (default: the input's where "
         "its format keeps the luminance, else .png)")  # fmt: skip
     add("--backend", choices=("reference", "cpu", "gpu"), help="default: the fastest that this machine has")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), help="of the activations; default: the backend's best")
     add("--force", action="store_true", help="overwrite what exists")
     return parser.parse_args(arguments)
 
@@ -84,8 +87,15 @@ def count(text: str) -> int:
     return value
 
 
-def size(text: str) -> int | None:
-    return None if text == "full" else count(text)
+def size(text: str) -> int | str:
+    return text if text == FULL else count(text)
+
+
+def memory_size(text: str) -> int:
+    try:
+        return memory.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be like 2G or 800M, got {text}") from None
 
 
 def suffix(text: str) -> str:
@@ -136,7 +146,8 @@ def load(options: argparse.Namespace) -> Colorizer:
         raise WeightsError(NO_WEIGHTS)
     backend = options.backend or default_backend()
     try:
-        colorizer = Colorizer(options.weights or WEIGHTS, backend, options.render_size)
+        limit = options.max_memory or memory.limit_of_machine()
+        colorizer = Colorizer(options.weights or WEIGHTS, backend, options.render_size, options.dtype, limit)
     except WeightsError:
         raise
     except (ImportError, RuntimeError, ValueError) as error:
@@ -145,6 +156,7 @@ def load(options: argparse.Namespace) -> Colorizer:
     for option in ("style", "top"):
         if getattr(options, option) and not colorizer.settings.global_size:
             raise ImageError(f"--{option}: these weights have no global branch, which it needs")
+    print(f"{describe(backend)}; activations in {colorizer.net.dtype}", file=sys.stderr, flush=True)
     return colorizer
 
 
@@ -155,10 +167,11 @@ def color(job: Job, colorizer: Colorizer, style: Picture | None, saturation: flo
         job.target.parent.mkdir(parents=True, exist_ok=True)
         colored = colorizer.colorize(picture, *images.depth(job.target, picture), style, saturation)
         return colored, picture, picture.notes + images.write(job.target, colored.pixels, picture)
-    except MemoryError:
+    except MemoryError as error:
         height, width = picture.luminance.shape
-        raise ImageError(f"{job.source}: not enough memory for {width} x {height} pixels; close other programs, "
-                         "or make it smaller") from None  # fmt: skip
+        why = f" ({images.one_line(error)})" if error.args else ""
+        raise ImageError(f"{job.source}: not enough memory for {width} x {height} pixels{why}; raise --max-memory, "
+                         "close other programs, or make it smaller") from None  # fmt: skip
     except (FileExistsError, NotADirectoryError):
         raise ImageError(f"{job.target}: cannot be written ({job.target.parent} is not a folder)") from None
     except OSError as error:

@@ -1,5 +1,6 @@
 """Colors for a luminance: the network at a size it knows, its chroma at the picture's size."""
 
+import math
 import os
 import threading
 from typing import NamedTuple, overload
@@ -7,15 +8,20 @@ from typing import NamedTuple, overload
 import numpy as np
 from PIL import Image
 
-from colorize import join
+from colorize import join, memory
+from colorize.luminance import bands, lightness
 from colorize.picture import Picture, from_array, from_pil
-from kernels.color.reference import rgb_to_lab
-from nn import Network, default_backend
+from kernels.arrays import Array
+from nn import Network, default_backend, default_dtype, tiles
 from nn.backends import array_module_of
-from nn.resize import resize
+from nn.resize import triangle_weights
 
-RENDER_SIZE = 448  # longest side that the network sees: twice the size of its training crops
+FULL = "full"  # render size: the picture's own
+WITHOUT_GLOBAL = 448  # longest side that a network without global branch sees by default
 MULTIPLE = 8  # of the network's height and width
+LARGEST_TILE = 1536  # pixels a side: of what it computes, its margins are less than a fifth
+RESERVE = 64 << 20  # bytes for what does not grow with a tile: bands of rows, in several threads
+WORKSPACE = 64  # bytes a pixel beside the activations: grey codes on their way to the input, the backend's own
 
 ImageLike = Image.Image | np.ndarray
 
@@ -37,20 +43,27 @@ class Colorizer:
         colored = colorizer(image)
 
     weights: a file that training wrote, or a `Network`. backend: reference, cpu or gpu; by default the best that this
-    machine has. render_size: longest side, in pixels, of the picture that the network sees; None for the full size.
+    machine has. render_size: longest side, in pixels, of the picture that the network sees, or "full"; by default one
+    and a half times the side that its global branch sees, which gives a photograph of 3:2 the short side of training.
+    dtype: of the activations; by default what the backend does best. max_memory: bytes that the process may take while
+    the network runs: a picture that needs more goes through it in tiles, with the same result.
     One instance may be called from several threads: they take turns at the network, which is in memory once.
-    Errors: `nn.WeightsError` (a ValueError) for a weights file that cannot be used, ValueError for a render_size < 1.
+    Errors: `nn.WeightsError` (a ValueError) for a weights file that cannot be used, ValueError for a render_size < 1,
+    MemoryError where max_memory leaves no room for the smallest tile.
     """
 
     def __init__(
-        self, weights: str | os.PathLike | Network, backend: str | None = None, render_size: int | None = RENDER_SIZE
+        self, weights: str | os.PathLike | Network, backend: str | None = None, render_size: int | str | None = None,
+        dtype: str | None = None, max_memory: int | None = None,
     ) -> None:
-        if render_size is not None and render_size < 1:
-            raise ValueError(f"colorize: render_size must be at least 1 or None, got {render_size}")
+        if isinstance(render_size, str) and render_size != FULL or isinstance(render_size, int) and render_size < 1:
+            raise ValueError(f"colorize: render_size must be at least 1 or 'full', got {render_size!r}")
         if not isinstance(weights, Network):
             backend = backend or default_backend()
-            weights = Network.load(weights, backend, xp=array_module_of(backend))
-        self.net, self.settings, self.render_size = weights, weights.settings, render_size
+            weights = Network.load(weights, backend, dtype or default_dtype(backend), array_module_of(backend))
+        self.net, self.settings, self.max_memory = weights, weights.settings, max_memory
+        by_default = 3 * self.settings.global_size // 2 or WITHOUT_GLOBAL
+        self.render_size = None if render_size == FULL else int(render_size or by_default)
         self.lock = threading.Lock()
 
     @overload
@@ -90,28 +103,65 @@ class Colorizer:
 
     def predict(self, luminance: np.ndarray, style: np.ndarray | None = None) -> tuple[join.Chroma, np.ndarray | None]:
         """(chroma, class probabilities or None) for grey codes `[H, W]`; style: grey codes of another picture."""
-        size = self.settings.global_size
-        if style is not None and not size:
+        if style is not None and not self.settings.global_size:
             raise ValueError("colorize: these weights have no global branch, so no style can be taken from a picture")
-        seen = self.encode(shrink(luminance, self.render_size))
-        source = seen if style is None else self.encode(shrink(style, self.render_size))
-        global_input = resize(source[None, ..., None], size, size) if size else None
+        seen = shrink(luminance, self.render_size)
+        vector = probabilities = None
+        if self.settings.global_size:
+            vector, probabilities = self.look(seen)
+        if style is not None:
+            vector, _ = self.look(shrink(style, self.render_size))
         height, width = seen.shape
-        padding = [(0, -n % MULTIPLE) for n in (height, width)]
-        padded = np.pad(seen, padding, mode="edge")[None, ..., None]
-        with self.lock:
-            chroma, logits = self.net.forward(
-                self.net.xp.asarray(padded), None if global_input is None else self.net.xp.asarray(global_input)
-            )
-        values = to_numpy(chroma)[0, : (height + 1) // 2, : (width + 1) // 2]
-        probabilities = None if logits is None else self.probabilities(to_numpy(logits)[0])
+        values = self.color(seen, vector)[: (height + 1) // 2, : (width + 1) // 2]
         return join.Chroma(values, (height / 2, width / 2), self.settings.color_space), probabilities
+
+    def look(self, codes: np.ndarray) -> tuple[Array, np.ndarray]:
+        """(global vector, class probabilities) of grey codes; the resizing is that of training, in bands."""
+        size, (height, width) = self.settings.global_size, codes.shape
+        columns = triangle_weights(width, size).T.astype(np.float32)
+        narrow = np.concatenate([self.encode(codes[rows]) @ columns for rows in bands(height, width)])
+        copy = triangle_weights(height, size).astype(np.float32) @ narrow
+        with self.lock:
+            vector, logits = self.net.global_features(self.net.xp.asarray(copy[None, ..., None]))
+        return vector, self.probabilities(to_numpy(logits)[0])
+
+    def color(self, codes: np.ndarray, vector: Array | None) -> np.ndarray:
+        """Chroma `[h/2, w/2, C]` of grey codes, their sides rounded up to what the network takes."""
+        height, width = (-(-n // MULTIPLE) * MULTIPLE for n in codes.shape)
+
+        def forward(luminance: np.ndarray) -> np.ndarray:
+            with self.lock:
+                return to_numpy(self.net.colorize_local(self.net.xp.asarray(luminance), vector))
+
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            part = codes[rows, columns]
+            beyond = [(0, s.stop - s.start - n) for s, n in zip((rows, columns), part.shape)]
+            return self.encode(np.pad(part, beyond, mode="edge"))
+
+        side = self.tile_side(height * width)
+        chroma = tiles.colorize(self.settings, forward, read, height, width, side)
+        if max(height, width) > side:
+            with self.lock:
+                self.net.inference.use_for(None)  # the picture at full size needs the room now
+        return chroma
+
+    def tile_side(self, pixels: int) -> int:
+        """How many pixels a side the network may see at once. Raises MemoryError where `max_memory` is too little."""
+        if self.max_memory is None:
+            return LARGEST_TILE
+        each = tiles.bytes_per_pixel(self.settings, self.net.dtype.itemsize) + WORKSPACE
+        room, least = self.max_memory - memory.resident() - RESERVE, tiles.smallest_side(self.settings)
+        side = min(LARGEST_TILE, math.isqrt(max(0, int(room / each))))
+        if side < least and pixels * each > room:
+            need = memory.told(memory.resident() + RESERVE + each * least**2)
+            raise MemoryError(f"the limit of {memory.told(self.max_memory)} is too low, at least {need} are needed")
+        return max(side, least)
 
     def encode(self, codes: np.ndarray) -> np.ndarray:
         """The network's input, float32 `[h, w]`, of grey codes: what `kernels.color` makes of a grey picture."""
         if self.settings.color_space != "lab":
             return codes * 2 - 1
-        return rgb_to_lab(codes[..., None].repeat(3, -1))[..., 0] / 50 - 1
+        return (lightness(codes) / 50 - 1).astype(np.float32)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         logits = logits.astype(np.float64)
@@ -141,8 +191,13 @@ def shrink(codes: np.ndarray, longest: int | None) -> np.ndarray:
     scale = 1 if longest is None else min(1, longest / max(height, width))
     if scale == 1:
         return codes
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(codes).resize(size, Image.Resampling.BILINEAR))
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    narrow = [averaged(codes[rows], wide, len(codes[rows])) for rows in bands(height, width)]  # never all at once
+    return averaged(np.concatenate(narrow), wide, high)
+
+
+def averaged(codes: np.ndarray, width: int, height: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(codes).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def to_numpy(x) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from colorize.luminance import Y_OF_RGB, bands
+from colorize.luminance import Y_OF_RGB, bands, lightness
 from kernels import color
 from kernels.color.reference import lab_to_linear, linear_to_rgb, rgb_to_linear
 
@@ -88,9 +88,7 @@ def saturate(values: np.ndarray, space: str, factor: float) -> np.ndarray:
 def to_linear(grey: np.ndarray, chroma: np.ndarray, space: str) -> np.ndarray:
     """Linear sRGB `[h, w, 3]`, not cut off, of grey codes `[h, w]` and chroma `[h, w, C]`."""
     if space == "lab":
-        y = rgb_to_linear(grey)
-        lightness = np.where(y > (6 / 29) ** 3, 116 * np.cbrt(y) - 16, (29 / 3) ** 3 * y)
-        return lab_to_linear(np.concatenate([lightness[..., None], chroma * 220 - 110], -1))
+        return lab_to_linear(np.concatenate([lightness(grey)[..., None], chroma * 220 - 110], -1))
     rgb = color.decode((2 * grey - 1)[None, ..., None], chroma[None], space)
     return rgb_to_linear(rgb[0])
 

@@ -46,6 +46,12 @@ def grey_codes(pixels: np.ndarray, white: float, profile: bytes | None = None) -
     return np.clip(codes, 0, 1, out=codes)
 
 
+def lightness(grey: np.ndarray) -> np.ndarray:
+    """CIE L* of grey codes, in float64."""
+    y = rgb_to_linear(grey.astype(np.float64))
+    return np.where(y > (6 / 29) ** 3, 116 * np.cbrt(y) - 16, (29 / 3) ** 3 * y)
+
+
 def to_srgb(pixels: np.ndarray, profile: bytes | None) -> np.ndarray:
     """sRGB `[H, W, 3]`, or `[H, W, 1]` for grey without a profile, from floats in [0, 1]."""
     if profile is not None:

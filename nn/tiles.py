@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kernels import color
 from nn.architecture import Settings, layers
 
 STEP = 64  # pixels: 8 rows of the smallest feature map, two of Winograd's largest blocks
@@ -50,7 +51,7 @@ def cut(size: int, side: int, margin: int) -> list[Cut]:
         return [Cut(slice(0, size), slice(0, size))]
     room = (side - 2 * margin) // STEP * STEP
     if room < STEP:
-        raise ValueError(f"tiles: a tile must see at least {smallest(margin)} pixels, got {side}")
+        raise ValueError(f"tiles: a tile must see at least {STEP + 2 * margin} pixels, got {side}")
     step = -(-size // (-(-size // room) * STEP)) * STEP
     starts = range(0, size, step)
     return [
@@ -58,24 +59,27 @@ def cut(size: int, side: int, margin: int) -> list[Cut]:
     ]
 
 
-def smallest(margin: int) -> int:
-    """The least side of a tile with that margin."""
-    return STEP + 2 * margin
+def margin_of(settings: Settings) -> int:
+    """The halo in whole steps."""
+    return -(-halo(settings) // STEP) * STEP
+
+
+def smallest_side(settings: Settings) -> int:
+    """The least side of what the network sees of a picture in tiles."""
+    return STEP + 2 * margin_of(settings)
 
 
 def colorize(settings: Settings, forward: Forward, read: Read, height: int, width: int, side: int) -> np.ndarray:
     """Chroma `[height/2, width/2, C]`, float32, of a picture whose sides are multiples of 8.
 
     forward: luminance `[1, h, w, 1]` -> chroma `[1, h/2, w/2, C]`. read(rows, columns): that part of the luminance,
-    `[h, w]`. side: of what the network sees at once, in pixels. Raises ValueError where that is less than `smallest`.
+    `[h, w]`. side: pixels that the network sees at once; ValueError where that is less than `smallest_side`.
     """
-    margin = -(-halo(settings) // STEP) * STEP
-    chroma = None
+    margin = margin_of(settings)
+    chroma = np.empty((height // 2, width // 2, color.CHANNELS[settings.color_space]), np.float32)
     for rows in cut(height, side, margin):
         for columns in cut(width, side, margin):
             part = forward(read(rows.see, columns.see)[None, ..., None])[0]
-            if chroma is None:
-                chroma = np.empty((height // 2, width // 2, part.shape[2]), np.float32)
             inside = tuple(half(c.keep, c.see.start) for c in (rows, columns))
             chroma[half(rows.keep), half(columns.keep)] = part[inside]
     return chroma

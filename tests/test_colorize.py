@@ -124,7 +124,7 @@ def test_bands_and_threads_do_not_show(colorizer, monkeypatch):
 
 @pytest.mark.parametrize("space", color.CHANNELS)
 def test_the_network_sees_what_it_was_trained_on(space):
-    colorizer = Colorizer(network(color_space=space, fusion="relu"), render_size=None)
+    colorizer = Colorizer(network(color_space=space, fusion="relu"), render_size="full")
     codes = np.random.default_rng(0).integers(0, 256, (32, 40, 1), dtype=np.uint8)
     seen, _ = color.encode(codes[None].repeat(3, -1), space)
     picture = from_array(codes)
@@ -166,9 +166,9 @@ def test_probabilities_are_those_of_the_class_loss(colorizer):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 8), (13, 7), (3000, 1), (2, 2000), (450, 449)])
-@pytest.mark.parametrize("render_size", [None, 1, 24, 448])
+@pytest.mark.parametrize("render_size", ["full", None, 1, 24, 448])
 def test_any_size(size, render_size, colorizer):
-    if render_size is None and max(size) > 2000:
+    if render_size == "full" and max(size) > 2000:
         return
     colored = Colorizer(colorizer.net, render_size=render_size)(grey(np.uint8, *size))
     assert colored.shape == (*size, 3) and colored.dtype == np.uint8
@@ -178,9 +178,42 @@ def test_any_size(size, render_size, colorizer):
 def test_rendering_smaller_gives_nearly_the_same_colors_of_a_smooth_picture(colorizer):
     photograph = np.asarray(draw(3, 320, 256).convert("L").resize((640, 512), Image.Resampling.BICUBIC))
     flat = np.full_like(photograph, 128)
-    small, full = (Colorizer(colorizer.net, render_size=size)(flat) for size in (64, None))
+    small, full = (Colorizer(colorizer.net, render_size=size)(flat) for size in (64, "full"))
     assert np.abs(small[100:-100, 100:-100].astype(int) - full[100:-100, 100:-100]).max() <= 2
     assert shrink(photograph / np.float32(255), 64).shape == (51, 64)
+
+
+def test_the_default_size_is_that_of_training(colorizer):
+    assert colorizer.render_size == 48, "3:2 of the 32 pixels that the global branch sees"
+    assert Colorizer(Network(width=1 / 32, global_size=0)).render_size == 448
+
+
+def test_weights_are_loaded_in_the_dtype_that_suits_the_backend(tmp_path, colorizer):
+    colorizer.net.save(tmp_path / "tiny.safetensors")
+    assert Colorizer(tmp_path / "tiny.safetensors", "reference").net.dtype == np.float32
+    assert Colorizer(tmp_path / "tiny.safetensors", "reference", dtype="float64").net.dtype == np.float64
+
+
+@pytest.mark.parametrize("height, width", [(250, 333), (330, 61)])
+def test_tiles_do_not_show(colorizer, height, width, monkeypatch):
+    """A network that may see 192 pixels at once colors as one that sees everything."""
+    photograph = np.asarray(draw(3, width, height))
+    whole = Colorizer(colorizer.net, render_size="full")
+    monkeypatch.setattr(Colorizer, "tile_side", lambda *_: 192)
+    tiled = Colorizer(colorizer.net, render_size="full")
+    luminance = from_array(photograph).luminance
+    got, probabilities = tiled.predict(luminance)
+    monkeypatch.undo()
+    want, expected = whole.predict(luminance)
+    assert got.extent == want.extent and np.abs(got.values - want.values).max() < 2e-5
+    assert np.array_equal(probabilities, expected)
+
+
+def test_shrinking_in_bands_is_shrinking_at_once(monkeypatch):
+    codes = np.random.default_rng(0).random((200, 300), np.float32)
+    want = np.asarray(Image.fromarray(codes).resize((120, 80), Image.Resampling.BILINEAR))
+    monkeypatch.setattr("colorize.luminance.BAND", 1000)
+    assert np.array_equal(shrink(codes, 120), want)
 
 
 def test_saturation(colorizer):
@@ -238,7 +271,9 @@ def test_what_is_no_picture_is_told(colorizer):
     rejects("colorize: an array must be [H, W] or [H, W, 1 to 4], got [0, 3]", ValueError, colorizer, np.zeros((0, 3)))
     rejects("colorize: a float array must lie in [0, 1], got 0 to 2", ValueError, colorizer, np.array([[0.0, 2.0]]))
     rejects("colorize: a float array must lie in [0, 1], got nan to nan", ValueError, colorizer, np.array([[np.nan]]))
-    rejects("colorize: render_size must be at least 1 or None, got 0", ValueError, Colorizer, colorizer.net, None, 0)
+    for size in (0, "big"):
+        rejects(f"colorize: render_size must be at least 1 or 'full', got {size!r}", ValueError,
+                Colorizer, colorizer.net, None, size)  # fmt: skip
 
 
 def test_threads_take_turns(colorizer):

@@ -19,6 +19,9 @@ from tests.drawn import draw
 from tests.picture_files import grey, luminance
 
 
+PATH_TAKEN = "reference: plain NumPy or CuPy, for reading and for checking the others; activations in float32\n"
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
@@ -37,8 +40,8 @@ def call(tmp_path, weights, monkeypatch, capsys):
     def run(*arguments, weights=weights):
         code = program.main([*map(str, arguments), *(["--weights", str(weights)] if weights else [])])
         out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
+        assert "Traceback" not in err and err.count(PATH_TAKEN) <= 1
+        return code, out, err.replace(PATH_TAKEN, "")
 
     return run
 
@@ -172,7 +175,7 @@ def test_weights_that_cannot_be_used_are_one_line(call, weights, monkeypatch):
 
 @pytest.mark.parametrize("arguments", [
     ("--saturation", "-1"), ("--saturation", "nan"), ("--saturation", "much"), ("--top", "0"), ("--render-size", "0"),
-    ("--render-size", "big"), ("--suffix", ".gif"), ("--backend", "magic"),
+    ("--render-size", "big"), ("--max-memory", "2GB"), ("--max-memory", "0"), ("--suffix", ".gif"), ("--backend", "magic"),
 ])  # fmt: skip
 def test_a_wrong_option_is_told_with_exit_code_2(call, capsys, arguments):
     with pytest.raises(SystemExit) as caught:
@@ -213,6 +216,15 @@ def test_options(call, tmp_path):
     for option in (("--style", "style.jpg"), ("--top", "3")):
         code, _, err = call("a.png", "--out", "x.png", *option, weights="plain.safetensors")
         assert code == 1 and err == f"colorize: {option[0]}: these weights have no global branch, which it needs\n"
+
+
+def test_a_limit_of_memory_that_is_too_low_is_one_line(call):
+    draw(0, 300, 200).save("a.png")
+    code, _, err = call("a.png", "--out", "out.png", "--render-size", "full", "--max-memory", "1M")
+    assert code == 1 and re.fullmatch(
+        r"colorize: a\.png: not enough memory for 300 x 200 pixels \(the limit of 1M is too low, at least [\d.]+[MG] are "
+        r"needed\); raise --max-memory, close other programs, or make it smaller\n", err)  # fmt: skip
+    assert call("a.png", "--out", "out.png", "--max-memory", "8G")[0] == 0
 
 
 def test_a_full_disk_ends_the_run_and_leaves_nothing_half(call, monkeypatch):
@@ -257,7 +269,7 @@ def test_the_program_as_a_user_calls_it(tmp_path, weights):
     command += ["--out", tmp_path / "out.png", "--weights"]
     root = Path(__file__).parent.parent
     good = subprocess.run([*command, weights], cwd=root, capture_output=True, text=True)
-    assert good.returncode == 0 and "in.png -> " in good.stdout and not good.stderr
+    assert good.returncode == 0 and "in.png -> " in good.stdout and good.stderr == PATH_TAKEN
     bad = subprocess.run([*command, tmp_path / "none", "--force"], cwd=root, capture_output=True, text=True)
     assert (bad.returncode, bad.stdout) == (1, "")
     assert bad.stderr == f"colorize: {tmp_path}/none: no such weights file\n"

@@ -1,7 +1,11 @@
-"""`python -m nn`: the table of layers, with shapes, parameters, multiply-adds and activation bytes."""
+"""`python -m nn`: the table of layers, with shapes, parameters, multiply-adds and activation bytes.
+
+`python -m nn explain --help`: one number of the network, written out.
+"""
 
 import argparse
 import json
+import sys
 
 from nn.architecture import Settings, cost_table
 
@@ -9,6 +13,11 @@ COLUMNS = "{:<17} {:>16} {:>16} {:>12} {:>15} {:>12}"
 
 
 def main(argv: list[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["explain"]:
+        from nn.explain import main as explain
+
+        return explain(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m nn", description=__doc__)
     parser.add_argument("--width", type=float, default=1.0, help="scales every channel count (default 1)")
     parser.add_argument("--classes", type=int, default=205, help="number of scene classes (default 205)")

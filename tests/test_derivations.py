@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nn import pictures
+
 KERNELS = Path(__file__).parent.parent / "kernels"
 OPERATIONS = sorted(path.parent.name for path in KERNELS.glob("*/reference.py"))
 BLOCKS = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -55,6 +57,15 @@ def test_equations_of_the_contract_keep_their_numbers(op):
     contract, derived = equations(import_module(f"kernels.{op}").__doc__), equations(text_of(op))
     assert contract and contract <= derived
     assert derived == set(range(1, max(derived) + 1)), "numbers go on without gaps"
+
+
+def test_every_picture_can_be_drawn_again(tmp_path):
+    for op in OPERATIONS:
+        (tmp_path / op).mkdir()
+    pictures.main(tmp_path)
+    drawn = sorted(tmp_path.glob("*/picture.svg"))
+    assert [path.parent.name for path in drawn] == OPERATIONS
+    assert all(path.stat().st_size < 200_000 and b"</svg>" in path.read_bytes()[-20:] for path in drawn)
 
 
 @pytest.mark.parametrize("op", OPERATIONS)

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from colorize.colorizer import Colorizer
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from colorize.colorizer import Colorizer
 from nn import Network
 from nn.backends import array_module_of, default_backend
 from train.__main__ import main as train

@@ -13,12 +13,13 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
-from colorize import images, memory
+from colorize import images, memory, preview
 from colorize.colorizer import FULL, Colored, Colorizer
 from colorize.paths import Job, plan
-from colorize.picture import ImageError, Picture
+from colorize.picture import ImageError, Picture, from_pil
 from nn import WeightsError, default_backend, describe
 
 WEIGHTS = Path(__file__).parent / "weights.safetensors"
@@ -59,12 +60,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--out", required=True, metavar="PATH", help="the file to write, or a folder")
     add("--weights", metavar="FILE", help="a trained network; default: the one beside the program, if there is one")
     add("--style", metavar="PHOTO", help="take the global features from this photograph")
+    add("--blend", type=part, default=1.0, metavar="PART", help="of the style's features in the mixture with the "
+        "picture's own, 0 to 1 (default 1)")  # fmt: skip
     add("--saturation", type=factor, default=1.0, metavar="FACTOR", help="multiply the chroma (default 1)")
     add("--top", type=count, default=0, metavar="K", help="print the K most probable scenes")
     add("--render-size", type=size, metavar="PIXELS", help="longest side of what the network sees, or `full` "
         "(default: 1.5 times the side that its global branch sees)")  # fmt: skip
     add("--max-memory", type=memory_size, metavar="2G", help="memory that the program may take: large pictures go "
         "through the network in tiles, with the same result (default: most of what the machine has left)")  # fmt: skip
+    add("--preview", action="store_true", help="write one labelled sheet a photograph, with several render sizes and "
+        "saturations to choose from, instead of the photograph in color")  # fmt: skip
     add("--suffix", type=suffix, metavar=".png", help="ending of the files in the folder (default: the input's where "
         "its format keeps the luminance, else .png)")  # fmt: skip
     add("--backend", choices=("reference", "cpu", "gpu"), help="default: the fastest that this machine has")
@@ -77,6 +82,13 @@ def factor(text: str) -> float:
     value = float(text)
     if not (0 <= value < math.inf):
         raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+    return value
+
+
+def part(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must lie in 0 to 1, got {text}")
     return value
 
 
@@ -130,12 +142,12 @@ def color_all(jobs: list[Job], options: argparse.Namespace) -> int:
     with tqdm(jobs, unit="photo", disable=None if len(jobs) > 1 else True) as bar:
         for job in bar:
             try:
-                colored, picture, notes = color(job, colorizer, style, options.saturation)
+                lines = color(job, colorizer, style, options)
             except ImageError as error:
                 failed += 1
                 tqdm.write(f"colorize: {error}", file=sys.stderr)
                 continue
-            for line in report(job, colored, picture, notes, colorizer, options.top):
+            for line in lines:
                 tqdm.write(line, file=sys.stdout)
     return failed
 
@@ -160,13 +172,22 @@ def load(options: argparse.Namespace) -> Colorizer:
     return colorizer
 
 
-def color(job: Job, colorizer: Colorizer, style: Picture | None, saturation: float) -> tuple[Colored, Picture, list]:
-    """One photograph, from file to file. Raises ImageError about this one, OSError where no other can be written."""
+def color(job: Job, colorizer: Colorizer, style: Picture | None, options: argparse.Namespace) -> list[str]:
+    """One photograph, from file to file, and what to tell of it.
+
+    Raises ImageError about this one, OSError where no other can be written.
+    """
     picture = images.read(job.source)
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        colored = colorizer.colorize(picture, *images.depth(job.target, picture), style, saturation)
-        return colored, picture, picture.notes + images.write(job.target, colored.pixels, picture)
+        if options.preview:
+            sheet = preview.sheet(colorizer, picture, style, options.blend)
+            images.write(job.target, np.asarray(sheet), from_pil(sheet))
+            return [f"{job.source} -> {job.target}: preview"]
+        depth = images.depth(job.target, picture)
+        colored = colorizer.colorize(picture, *depth, style, options.saturation, options.blend)
+        notes = picture.notes + images.write(job.target, colored.pixels, picture)
+        return report(job, colored, picture, notes, colorizer, options.top)
     except MemoryError as error:
         height, width = picture.luminance.shape
         why = f" ({images.one_line(error)})" if error.args else ""

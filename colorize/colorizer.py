@@ -3,6 +3,7 @@
 import math
 import os
 import threading
+from copy import copy
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -67,12 +68,18 @@ class Colorizer:
         self.lock = threading.Lock()
 
     @overload
-    def __call__(self, image: Image.Image, style: ImageLike | None = None, saturation: float = 1) -> Image.Image: ...
+    def __call__(
+        self, image: Image.Image, style: ImageLike | None = None, saturation: float = 1, blend: float = 1
+    ) -> Image.Image: ...
 
     @overload
-    def __call__(self, image: np.ndarray, style: ImageLike | None = None, saturation: float = 1) -> np.ndarray: ...
+    def __call__(
+        self, image: np.ndarray, style: ImageLike | None = None, saturation: float = 1, blend: float = 1
+    ) -> np.ndarray: ...
 
-    def __call__(self, image: ImageLike, style: ImageLike | None = None, saturation: float = 1) -> ImageLike:
+    def __call__(
+        self, image: ImageLike, style: ImageLike | None = None, saturation: float = 1, blend: float = 1
+    ) -> ImageLike:
         """The image in color: a PIL image for a PIL image, an array for an array, of the same height and width.
 
         image: an array `[H, W]` or `[H, W, C]`, C = 1 (grey), 2 (grey, alpha), 3 (sRGB) or 4 (sRGB, alpha), of uint8,
@@ -80,28 +87,34 @@ class Colorizer:
         of any mode gives mode RGB, or RGBA where there is transparency, 8 bits a channel, sRGB; an embedded color
         profile is applied, EXIF orientation is not. The luminance of each pixel, as grey code of the same CIE Y, stays
         within one code value. style: the image whose global features are used instead of the picture's own.
-        saturation: factor on the chroma. Errors: TypeError for other objects and dtypes, ValueError for other shapes
+        saturation: factor on the chroma. blend: how much of the style is mixed with the picture's own global features,
+        0 to 1. Errors: TypeError for other objects and dtypes, ValueError for other shapes
         and values, and for a style where the network has no global branch.
         """
         picture = in_memory(image)
         dtype, white = (image.dtype, picture.white) if isinstance(image, np.ndarray) else (np.dtype(np.uint8), 255.0)
-        colored = self.colorize(picture, dtype, white, None if style is None else in_memory(style), saturation)
+        colored = self.colorize(picture, dtype, white, None if style is None else in_memory(style), saturation, blend)
         pixels = picture.with_alpha(colored.pixels, white)
         return pixels if isinstance(image, np.ndarray) else Image.fromarray(pixels)
 
     def colorize(
-        self, picture: Picture, dtype: np.dtype, white: float, style: Picture | None = None, saturation: float = 1
+        self, picture: Picture, dtype: np.dtype, white: float, style: Picture | None = None, saturation: float = 1,
+        blend: float = 1,
     ) -> Colored:
         """The colored pixels of a picture as codes 0..white of that dtype."""
         if not saturation >= 0:
             raise ValueError(f"colorize: saturation must be at least 0, got {saturation}")
-        chroma, probabilities = self.predict(picture.luminance, None if style is None else style.luminance)
+        if not 0 <= blend <= 1:
+            raise ValueError(f"colorize: blend must lie in [0, 1], got {blend}")
+        chroma, probabilities = self.predict(picture.luminance, None if style is None else style.luminance, blend)
         if saturation != 1:
             chroma = chroma._replace(values=join.saturate(chroma.values, chroma.space, saturation))
         pixels, forced = join.join(picture.luminance, chroma, dtype, white)
         return Colored(pixels, forced, probabilities)
 
-    def predict(self, luminance: np.ndarray, style: np.ndarray | None = None) -> tuple[join.Chroma, np.ndarray | None]:
+    def predict(
+        self, luminance: np.ndarray, style: np.ndarray | None = None, blend: float = 1
+    ) -> tuple[join.Chroma, np.ndarray | None]:
         """(chroma, class probabilities or None) for grey codes `[H, W]`; style: grey codes of another picture."""
         if style is not None and not self.settings.global_size:
             raise ValueError("colorize: these weights have no global branch, so no style can be taken from a picture")
@@ -110,20 +123,27 @@ class Colorizer:
         if self.settings.global_size:
             vector, probabilities = self.look(seen)
         if style is not None:
-            vector, _ = self.look(shrink(style, self.render_size))
+            foreign, _ = self.look(shrink(style, self.render_size))
+            vector = foreign if blend == 1 else vector + blend * (foreign - vector)
         height, width = seen.shape
         values = self.color(seen, vector)[: (height + 1) // 2, : (width + 1) // 2]
-        return join.Chroma(values, (height / 2, width / 2), self.settings.color_space), probabilities
+        return join.Chroma(values, (height / 2, width / 2), self.settings.color_space, join.halved(seen)), probabilities
+
+    def at(self, render_size: int | str) -> "Colorizer":
+        """The same network and its lock, at another render size."""
+        other = copy(self)
+        other.render_size = None if render_size == FULL else int(render_size)
+        return other
 
     def look(self, codes: np.ndarray) -> tuple[Array, np.ndarray]:
-        """(global vector, class probabilities) of grey codes; the resizing is that of training, in bands."""
+        """(global vector in float32, class probabilities) of grey codes; the resizing is that of training, in bands."""
         size, (height, width) = self.settings.global_size, codes.shape
         columns = triangle_weights(width, size).T.astype(np.float32)
         narrow = np.concatenate([self.encode(codes[rows]) @ columns for rows in bands(height, width)])
-        copy = triangle_weights(height, size).astype(np.float32) @ narrow
+        small = triangle_weights(height, size).astype(np.float32) @ narrow
         with self.lock:
-            vector, logits = self.net.global_features(self.net.xp.asarray(copy[None, ..., None]))
-        return vector, self.probabilities(to_numpy(logits)[0])
+            vector, logits = self.net.global_features(self.net.xp.asarray(small[None, ..., None]))
+        return vector.astype(np.float32), self.probabilities(to_numpy(logits)[0])
 
     def color(self, codes: np.ndarray, vector: Array | None) -> np.ndarray:
         """Chroma `[h/2, w/2, C]` of grey codes, their sides rounded up to what the network takes."""

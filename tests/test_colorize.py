@@ -148,6 +148,18 @@ def test_style_is_the_global_input_of_the_network(colorizer):
     assert np.array_equal(colorizer(photograph), colorizer(photograph, style=photograph))
 
 
+def test_blend_mixes_global_features(colorizer):
+    photograph, style = draw(1, 48, 40), draw(2, 90, 64)
+    own, mixed, foreign = (colorizer(photograph, style=style, blend=blend) for blend in (0, 0.5, 1))
+    assert own == colorizer(photograph) and foreign == colorizer(photograph, style=style)
+    vectors = [colorizer.look(shrink(from_pil(p).luminance, colorizer.render_size))[0] for p in (photograph, style)]
+    seen = shrink(from_pil(photograph).luminance, colorizer.render_size)
+    want = colorizer.color(seen, (vectors[0] + vectors[1]) / 2)
+    chroma, _ = colorizer.predict(from_pil(photograph).luminance, from_pil(style).luminance, 0.5)
+    assert np.allclose(chroma.values, want, atol=1e-5) and mixed.size == photograph.size
+    rejects("colorize: blend must lie in [0, 1], got 2", ValueError, colorizer, photograph, style=style, blend=2)
+
+
 def test_without_global_branch_there_are_neither_style_nor_classes():
     plain = Colorizer(Network(width=1 / 32, classes=2, global_size=0))
     assert plain.colorize(from_array(grey()), np.dtype(np.uint8), 255).probabilities is None

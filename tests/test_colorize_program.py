@@ -18,7 +18,6 @@ from nn import Network
 from tests.drawn import draw
 from tests.picture_files import grey, luminance
 
-
 PATH_TAKEN = "reference: plain NumPy or CuPy, for reading and for checking the others; activations in float32\n"
 
 
@@ -175,7 +174,8 @@ def test_weights_that_cannot_be_used_are_one_line(call, weights, monkeypatch):
 
 @pytest.mark.parametrize("arguments", [
     ("--saturation", "-1"), ("--saturation", "nan"), ("--saturation", "much"), ("--top", "0"), ("--render-size", "0"),
-    ("--render-size", "big"), ("--max-memory", "2GB"), ("--max-memory", "0"), ("--suffix", ".gif"), ("--backend", "magic"),
+    ("--render-size", "big"), ("--max-memory", "2GB"), ("--max-memory", "0"), ("--blend", "1.5"),
+    ("--suffix", ".gif"), ("--backend", "magic"),
 ])  # fmt: skip
 def test_a_wrong_option_is_told_with_exit_code_2(call, capsys, arguments):
     with pytest.raises(SystemExit) as caught:
@@ -222,9 +222,24 @@ def test_a_limit_of_memory_that_is_too_low_is_one_line(call):
     draw(0, 300, 200).save("a.png")
     code, _, err = call("a.png", "--out", "out.png", "--render-size", "full", "--max-memory", "1M")
     assert code == 1 and re.fullmatch(
-        r"colorize: a\.png: not enough memory for 300 x 200 pixels \(the limit of 1M is too low, at least [\d.]+[MG] are "
-        r"needed\); raise --max-memory, close other programs, or make it smaller\n", err)  # fmt: skip
+        r"colorize: a\.png: not enough memory for 300 x 200 pixels \(the limit of 1M is too low, at least [\d.]+[MG] "
+        r"are needed\); raise --max-memory, close other programs, or make it smaller\n", err)  # fmt: skip
     assert call("a.png", "--out", "out.png", "--max-memory", "8G")[0] == 0
+
+
+def test_preview_is_one_labelled_sheet(call):
+    draw(0, 200, 100).save("a.png")
+    code, out, err = call("a.png", "--out", "sheet.png", "--preview")
+    assert (code, out, err) == (0, "a.png -> sheet.png: preview\n", "")
+    pixels = np.asarray(Image.open("sheet.png"))
+    assert pixels.shape == (3 * (100 + 24 + 8) + 8, 4 * 258 + 8, 3)
+    tile = lambda row, column: pixels[32 + 132 * row :, 8 + 258 * column :][:100, :200].astype(int)  # noqa: E731
+    spread = [np.ptp(tile(1, column), -1).mean() for column in range(4)]
+    assert spread == sorted(spread) and spread[0] > 0
+    assert not np.array_equal(tile(0, 1), tile(2, 1)), "render sizes differ"
+    assert np.abs(luminance(tile(1, 1) / 255) - luminance(np.asarray(Image.open("a.png")) / 255)).max() * 255 < 0.65
+    assert call("a.png", "--out", "own.png", "--render-size", "48", "--saturation", "1.4")[0] == 0
+    assert np.array_equal(np.asarray(Image.open("own.png")), tile(1, 2)), "the label tells the options"
 
 
 def test_a_full_disk_ends_the_run_and_leaves_nothing_half(call, monkeypatch):

@@ -1,6 +1,6 @@
 """`python -m nn`: the table of layers, with shapes, parameters, multiply-adds and activation bytes.
 
-`python -m nn explain --help`: one number of the network, written out.
+`python -m nn explain --help`: one number of the network, written out. `python -m nn study --help`: a page to look at.
 """
 
 import argparse
@@ -18,6 +18,10 @@ def main(argv: list[str] | None = None) -> None:
         from nn.explain import main as explain
 
         return explain(argv[1:])
+    if argv[:1] == ["study"]:
+        from nn.study import main as study
+
+        return study(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m nn", description=__doc__)
     parser.add_argument("--width", type=float, default=1.0, help="scales every channel count (default 1)")
     parser.add_argument("--classes", type=int, default=205, help="number of scene classes (default 205)")

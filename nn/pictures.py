@@ -65,10 +65,10 @@ def conv3x3():
     for r in range(3):
         word(left, 1.8 + 2.4 * r, -0.55, f"tap {r}", color=TAPS[r], weight="bold")
     word(left, 4.3, 5.4, "even pixels: tap 1 alone.    odd pixels: taps 2 and 0", 9.5)
-    frame(right, (-0.4, 9.6), (-0.9, 9.2), "the four phases: their taps (r, s) of w")
+    frame(right, (-0.7, 10), (-0.9, 9.2), "the four phases: their taps (r, s) of w")
     for p in (0, 1):
         for q in (0, 1):
-            x, y = 5.2 * q, 4.8 * p
+            x, y = 5.8 * q, 4.8 * p
             for r in range(3):
                 for s in range(3):
                     used = r % 2 != p and s % 2 != q

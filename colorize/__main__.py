@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from colorize import images, memory, preview
+from colorize import export, images, memory, preview
 from colorize.colorizer import FULL, Colored, Colorizer
 from colorize.paths import Job, plan
 from colorize.picture import ImageError, Picture, from_pil
@@ -32,6 +32,9 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["export"]:
+        return export.main(arguments[1:], WEIGHTS if WEIGHTS.is_file() else None)
     options = parse(arguments)
     warnings.simplefilter("ignore")  # Pillow's, about odd files: what matters of them is a note of ours
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -53,8 +56,11 @@ def fail(line: str, code: int = 1) -> int:
     return code
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m colorize", description="Colors photographs and keeps their luminance.")
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m colorize", description="Colors photographs and keeps their luminance.",
+        epilog="python -m colorize export --onnx FILE writes the network for other programs.",
+    )  # fmt: skip
     add = parser.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="files, folders (with all that is in them) or patterns")
     add("--out", required=True, metavar="PATH", help="the file to write, or a folder")

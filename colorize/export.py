@@ -25,7 +25,7 @@ def main(arguments: list[str], weights: Path | None) -> int:
     """Runs the command line after `export`. weights: the file where none is named."""
     parser = argparse.ArgumentParser("python -m colorize export", description=__doc__.split("\n\n")[0].split(": ")[1])
     parser.add_argument("--onnx", required=True, metavar="FILE", help="the file to write")
-    parser.add_argument("--weights", default=weights, required=weights is None, metavar="FILE", help="a trained network")
+    parser.add_argument("--weights", default=weights, required=weights is None, metavar="FILE", help="trained weights")
     parser.add_argument("--force", action="store_true", help="overwrite the file where it exists")
     options = parser.parse_args(arguments)
     try:

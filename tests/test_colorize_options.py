@@ -1,0 +1,86 @@
+"""The options of the command line: what each does, what is told where they are wrong."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import colorize.__main__ as program
+from nn import Network
+from tests import colorize_call
+from tests.colorize_call import photographs
+from tests.drawn import draw
+from tests.picture_files import luminance
+
+call, weights = colorize_call.call, colorize_call.weights  # fixtures
+
+
+@pytest.mark.parametrize("arguments", [
+    ("--saturation", "-1"), ("--saturation", "nan"), ("--saturation", "much"), ("--top", "0"), ("--render-size", "0"),
+    ("--render-size", "big"), ("--max-memory", "2GB"), ("--max-memory", "0"), ("--blend", "1.5"),
+    ("--suffix", ".gif"), ("--backend", "magic"),
+])  # fmt: skip
+def test_a_wrong_option_is_told_with_exit_code_2(call, capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        call("a.png", "--out", "out.png", *arguments)
+    assert caught.value.code == 2 and f"argument {arguments[0]}" in capsys.readouterr().err
+
+
+def test_a_backend_that_cannot_run_is_one_line(call, monkeypatch):
+    photographs("a.png")
+
+    def fail(*_, **__):
+        raise ModuleNotFoundError("No module named 'cupy'")
+
+    monkeypatch.setattr(program, "Colorizer", fail)
+    code, _, err = call("a.png", "--out", "out.png", "--backend", "gpu")
+    wanted = "the backend gpu cannot run here (No module named 'cupy'); try --backend reference"
+    assert (code, err) == (1, f"colorize: {wanted}\n")
+
+
+def test_options(call, tmp_path):
+    photographs("a.png", "style.jpg")
+    assert call("a.png", "--out", "plain.png")[0] == 0
+    assert call("a.png", "--out", "style.png", "--style", "style.jpg")[0] == 0
+    assert call("a.png", "--out", "small.png", "--render-size", "8")[0] == 0
+    assert call("a.png", "--out", "full.png", "--render-size", "full", "--backend", "reference")[0] == 0
+    assert call("a.png", "--out", "grey.png", "--saturation", "0")[0] == 0
+    plain, style, small, full, grey = (
+        np.asarray(Image.open(f"{name}.png")).astype(int) for name in ("plain", "style", "small", "full", "grey")
+    )
+    assert np.array_equal(plain, full) and np.ptp(grey, -1).max() <= 1 < np.ptp(plain, -1).max()
+    assert not np.array_equal(plain, style) and not np.array_equal(plain, small)
+    code, out, _ = call("a.png", "--out", "top.png", "--top", "2")
+    (seen,) = re.findall(r"  seen: (\w+) ([\d.]+)%, (\w+) ([\d.]+)%", out)
+    assert {seen[0], seen[2]} < {"coast", "field", "town"} and float(seen[1]) >= float(seen[3])
+    code, _, err = call("a.png", "--out", "x.png", "--style", "missing.png")
+    assert code == 1 and err == "colorize: missing.png: No such file or directory\n"
+    Network(width=1 / 32, classes=2, global_size=0).save("plain.safetensors")
+    for option in (("--style", "style.jpg"), ("--top", "3")):
+        code, _, err = call("a.png", "--out", "x.png", *option, weights="plain.safetensors")
+        assert code == 1 and err == f"colorize: {option[0]}: these weights have no global branch, which it needs\n"
+
+
+def test_a_limit_of_memory_that_is_too_low_is_one_line(call):
+    draw(0, 300, 200).save("a.png")
+    code, _, err = call("a.png", "--out", "out.png", "--render-size", "full", "--max-memory", "1M")
+    assert code == 1 and re.fullmatch(
+        r"colorize: a\.png: not enough memory for 300 x 200 pixels \(the limit of 1M is too low, at least [\d.]+[MG] "
+        r"are needed\); raise --max-memory, close other programs, or make it smaller\n", err)  # fmt: skip
+    assert call("a.png", "--out", "out.png", "--max-memory", "8G")[0] == 0
+
+
+def test_preview_is_one_labelled_sheet(call):
+    draw(0, 200, 100).save("a.png")
+    code, out, err = call("a.png", "--out", "sheet.png", "--preview")
+    assert (code, out, err) == (0, "a.png -> sheet.png: preview\n", "")
+    pixels = np.asarray(Image.open("sheet.png"))
+    assert pixels.shape == (3 * (100 + 24 + 8) + 8, 4 * 258 + 8, 3)
+    tile = lambda row, column: pixels[32 + 132 * row :, 8 + 258 * column :][:100, :200].astype(int)  # noqa: E731
+    spread = [np.ptp(tile(1, column), -1).mean() for column in range(4)]
+    assert spread == sorted(spread) and spread[0] > 0
+    assert not np.array_equal(tile(0, 1), tile(2, 1)), "render sizes differ"
+    assert np.abs(luminance(tile(1, 1) / 255) - luminance(np.asarray(Image.open("a.png")) / 255)).max() * 255 < 0.65
+    assert call("a.png", "--out", "own.png", "--render-size", "48", "--saturation", "1.4")[0] == 0
+    assert np.array_equal(np.asarray(Image.open("own.png")), tile(1, 2)), "the label tells the options"

@@ -17,13 +17,13 @@ x = np.array([1.0, 2, 3, 4])
 w = np.array([1.0, 10, 100])  # so that the digits of a result say which tap brought what
 
 # The slow way: copy every pixel, then convolve.
-u = np.repeat(x, 2)
-padded = np.pad(u, 1)
+large = np.repeat(x, 2)
+padded = np.pad(large, 1)
 slow = np.array([padded[h : h + 3] @ w for h in range(8)])
-print("x          ", x)
-print("upsampled u", u)
+print("x    ", x)
+print("large", large)
 for h in (2, 3):
-    print(f"  z[{h}] sees u[{h - 1}..{h + 1}] = {padded[h : h + 3]}: {slow[h]:.0f}")
+    print(f"  z[{h}] sees large[{h - 1}..{h + 1}] = {padded[h : h + 3]}: {slow[h]:.0f}")
 
 # Two of three always see copies of one pixel, and which two depends only on whether h is even or odd. So add their
 # weights first: v[p] are the two weights of phase p, p = 0 for even, 1 for odd h. Equation (9).
@@ -41,8 +41,8 @@ print(f"products: slow {slow.size * 3}, fast {fast.size * 2}; in two dimensions 
 # Backward, data. The slow way: the adjoint of the convolution, then add up the two copies of each pixel.
 dz = np.array([1.0, 2, 3, 4, 5, 6, 7, 8])
 padded = np.pad(dz, 1)
-du = np.array([padded[h : h + 3] @ w[::-1] for h in range(8)])
-slow_dx = du[0::2] + du[1::2]
+dlarge = np.array([padded[h : h + 3] @ w[::-1] for h in range(8)])
+slow_dx = dlarge[0::2] + dlarge[1::2]
 # The fast way: four outputs see pixel h, z[2h-1] .. z[2h+2]; one window of four taps at stride 2. Equation (10).
 window = np.array([v[1][1], v[0][1], v[1][0], v[0][0]])
 padded = np.pad(dz, 1)
@@ -54,7 +54,7 @@ print("dx slow", slow_dx, " fast", fast_dx, " equal:", np.array_equal(slow_dx, f
 padded = np.pad(x, 1)
 dv = {p: np.array([padded[p + k : p + k + 4] @ dz[p::2] for k in (0, 1)]) for p in (0, 1)}
 fast_dw = np.array([dv[0][0] + dv[1][0], dv[0][1] + dv[1][0], dv[0][1] + dv[1][1]])
-slow_dw = np.array([np.pad(u, 1)[r : r + 8] @ dz for r in range(3)])
+slow_dw = np.array([np.pad(large, 1)[r : r + 8] @ dz for r in range(3)])
 print("dw slow", slow_dw, " fast", fast_dw, " equal:", np.array_equal(slow_dw, fast_dw), "\n")
 
 # Two dimensions: rows and columns choose their phase independently, so there are four. Which taps make up each v?
@@ -68,6 +68,6 @@ for p, q in ((0, 0), (0, 1), (1, 0), (1, 1)):
 rng = np.random.default_rng(0)
 image, weights = rng.normal(size=(1, 4, 5, 2)), rng.normal(size=(3, 3, 2, 3))
 y = upsample2x_conv3x3.forward(image, weights, np.zeros(3), "none")
-large = np.pad(image.repeat(2, 1).repeat(2, 2), [(0, 0), (1, 1), (1, 1), (0, 0)])
-slow = sum(large[:, r : r + 8, s : s + 10] @ weights[r, s] for r in range(3) for s in range(3))
+image_large = np.pad(image.repeat(2, 1).repeat(2, 2), [(0, 0), (1, 1), (1, 1), (0, 0)])
+slow = sum(image_large[:, r : r + 8, s : s + 10] @ weights[r, s] for r in range(3) for s in range(3))
 print("\nin two dimensions, equal:", np.allclose(y, slow))

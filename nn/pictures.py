@@ -97,14 +97,14 @@ def upsample2x():
 
 def upsample2x_conv3x3():
     figure, (left, right) = canvas(10, 3.9, 2)
-    frame(left, (-0.9, 8.2), (-0.5, 7.4), "in a row: two of three taps see the same pixel")
+    frame(left, (-1.7, 8.2), (-0.5, 7.4), "in a row: two of three taps see the same pixel")
     colors = [BLUE, ORANGE, GREEN, RED]
     for i, color in enumerate(colors):
         cell(left, 2 * i, 0, f"x[{i}]", color, 2)
         row(left, 2 * i, 2, ["", ""], color)
         for k in (0.5, 1.5):
             arrow(left, (2 * i + k, 1.05), (2 * i + k, 1.95), LINE, 1)
-    word(left, -0.2, 2.5, "u", ha="right")
+    word(left, -0.2, 2.5, "large", ha="right")
     for y, name, first, terms in (
         (3.9, "z[2]", 1, ("w0 x[0]", "(w1 + w2) x[1]")), (5.8, "z[3]", 2, ("(w0 + w1) x[1]", "w2 x[2]")),
     ):  # fmt: skip

@@ -14,7 +14,7 @@ LESSONS = sorted((ROOT / "lessons").glob("*.py"))
 SAYS = {
     "1_convolution": ("is the output at (2, 2): 35", "gives the same: True", "one: True"),
     "2_backward": ("project's: [True, True, True]", "ours: dw is wrong at [2, 2, 1, 0]", "1 of 54 elements"),
-    "3_phases": ("z[2] sees u[1..3] = [1. 2. 2.]: 221", "in two dimensions, equal: True"),
+    "3_phases": ("z[2] sees large[1..3] = [1. 2. 2.]: 221", "in two dimensions, equal: True"),
     "4_triton": ("bias = tl.load(b + o", "z = [8x4]", "2 programs ran"),
     "5_learning": ("step  chroma loss", "scenes named rightly: 100%"),
     "6_find_the_bug": ("exercise 1: linear: db is wrong", "exercise 5: cross_entropy: dz is wrong at [2]"),

@@ -1,17 +1,21 @@
-# `make demo` trains a small network on the built-in photographs and colorizes others; `make test` runs the tests.
-# Both make their own environment in .venv first.
+# `make demo` trains a small network on the built-in photographs and colorizes others; `make test` runs the tests, and
+# `make test-slow` those that compile much: every level of instructions, GPU kernels without a GPU, their planted errors.
+# All make their own environment in .venv first.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 RUN = .venv/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint clean
 
 demo: .venv/core.done
 	$(RUN) -m colorize.demo
 
 test: .venv/test.done lint
-	$(RUN) -m pytest -q -n 2
+	$(RUN) -m pytest -q -n 2 -m "not slow"
+
+test-slow: .venv/test.done
+	$(RUN) -m pytest -q -n 2 -m slow
 
 lint: .venv/test.done
 	$(RUN) -m ruff check .

@@ -109,6 +109,7 @@ def test_unknown_levels_are_rejected():
 SMALL = "import numpy as np; from kernels import adadelta; adadelta.step(*np.ones((4, 99), np.float32), backend='cpu')"
 
 
+@pytest.mark.slow  # compiles everything anew
 def test_nothing_compiles_twice(tmp_path):
     """The first process compiles and says so; the second one does neither; another level has code of its own."""
     for level, lines in ((simd.LEVEL, 1), (simd.LEVEL, 0), ("generic", 1), ("generic", 0)):
@@ -153,6 +154,7 @@ def test_amx_compiles(tmp_path):
 STORAGE = {"avx512_bf16": "bfloat16", "avx512": "bfloat16", "avx2": "bfloat16", "generic": "float32"}
 
 
+@pytest.mark.slow  # compiles everything anew
 @pytest.mark.parametrize("level", [level for level in simd.available() if level != simd.LEVEL])
 def test_every_level(level):
     """The large cases of every operation once more, in a process that is forced to that level."""

@@ -16,6 +16,9 @@ SOME = "low.[0-35]|global.0|fusion|color.[1-4]"  # on sm_80 and sm_100: every ke
 STRIDE_1 = ("low.1", "low.3", "low.5", "global.1", "global.3", "mid.0", "mid.1", "color.0", "color.2")  # 64 channels up
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     """The report of `python -m bench gpu`, made in processes that do not interpret; Triton caches what it compiled."""

@@ -9,7 +9,7 @@ pytest.importorskip("triton", reason="the gpu backend's kernels need Triton: pip
 from tests.gpu_mutations import MUTATIONS  # noqa: E402
 from tests.mutated import Copy, assert_caught, assert_in_place  # noqa: E402
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs tests in forks")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="runs tests in forks")]
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def transform_sums(first, last, scratch, variant, side, c, dw, cin, cout, c_row)
 
 def weight_gradient(x, dtype, of, z, zeros, y_shape, dw):
     """dw, contiguous float32; x, z: Images, z's behind a border and with zeros at the offset `zeros`."""
-    cin, cout, kind, (down, across) = *dw.shape[2:], arithmetic(dtype), of.grid(*y_shape[1:3])
+    (cin, cout), kind, (down, across) = dw.shape[2:], arithmetic(dtype), of.grid(*y_shape[1:3])
     tiles, planes, filled = y_shape[0] * down * across, of.p**2, panels(cout) * PANEL
     per_tile = planes * (cin + filled) * kind.itemsize
     limit = SMALL_BYTES if planes * cin * filled * 4 <= 1 << 20 else BLOCK_BYTES

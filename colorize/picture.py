@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from colorize.luminance import grey_codes, usable
+from colorize.luminance import bands, grey_codes, usable
 from colorize.metadata import Metadata
 
 GREY_MODES = ("1", "L", "LA", "La")
@@ -44,9 +44,12 @@ class Picture:
         """The pixels `[H, W, 3]`, codes 0..white, and the picture's alpha behind them where it has one."""
         if self.alpha is None:
             return pixels
-        alpha = self.alpha.astype(np.float64) * white
-        alpha = alpha if pixels.dtype.kind == "f" else np.rint(alpha)
-        return np.concatenate([pixels, alpha.astype(pixels.dtype)[..., None]], -1)
+        joined = np.empty((*self.alpha.shape, 4), pixels.dtype)
+        for rows in bands(*self.alpha.shape):
+            alpha = self.alpha[rows].astype(np.float64) * white
+            joined[rows, :, :3] = pixels[rows]
+            joined[rows, :, 3] = alpha if pixels.dtype.kind == "f" else np.rint(alpha)
+        return joined
 
 
 def make(planes: Planes, metadata: Metadata | None = None, notes: list[str] | None = None) -> Picture:

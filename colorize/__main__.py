@@ -183,6 +183,7 @@ def color(job: Job, colorizer: Colorizer, style: Picture | None, options: argpar
 
     Raises ImageError about this one, OSError where no other can be written.
     """
+    check_memory(job.source, colorizer)
     picture = images.read(job.source)
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
@@ -205,6 +206,15 @@ def color(job: Job, colorizer: Colorizer, style: Picture | None, options: argpar
         if error.errno in FULL_DISK:
             raise OSError(error.errno, "the disk is full; free some space and call again", job.target) from None
         raise ImageError(f"{job.target}: cannot be written ({error.strerror or error})") from None
+
+
+def check_memory(source: Path, colorizer: Colorizer) -> None:
+    """Raises ImageError for a picture that could take more memory than allowed, before it is opened."""
+    size, needed = images.most_memory(source)
+    needed += memory.resident()
+    if size and colorizer.max_memory and needed > colorizer.max_memory:
+        raise ImageError(f"{source}: {size} may take {memory.told(needed)} of memory, over the limit of "
+                         f"{memory.told(colorizer.max_memory)}; raise --max-memory, or make it smaller")  # fmt: skip
 
 
 def report(job: Job, colored: Colored, picture: Picture, notes: list, colorizer: Colorizer, top: int) -> list[str]:

@@ -84,6 +84,26 @@ def decode(path: Path) -> Picture:
     return make(Planes(colors, alpha, planes.white), said, notes)
 
 
+def most_memory(path: Path) -> tuple[str, int]:
+    """(its size in words, bytes that reading, coloring and writing it takes at most); 0 where `read` must say why not.
+
+    At the peak there are luminance and alpha in float32, the colored pixels, them with alpha, Pillow's copy of 8-bit
+    ones, and the encoded file, of which incompressible pixels need two or three copies.
+    """
+    try:
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            bits = max(image.tag_v2.get(BITS, (1,))) if isinstance(image, TiffImageFile) else 8
+            alpha = int(image.has_transparency_data)
+            file.seek(0)
+            item = 2 if deep.is_deep_png(file.read(32)) else max(1, bits // 8)
+    except Exception:  # of a damaged or hostile header
+        return "", 0
+    joined, encoded = 4 * item * alpha, item * (3 + alpha) * (2 if item == 1 else 3)
+    each = 4 + 4 * alpha + 3 * item + joined + (4 if item == 1 else 0) + encoded
+    return f"{width} x {height} pixels of {8 * item} bits", width * height * each
+
+
 def depth(path: str | os.PathLike, picture: Picture) -> tuple[np.dtype, float]:
     """(dtype, code of white) of the pixels that a file of that name shall hold: the picture's where it can."""
     kind = WRITE[Path(path).suffix.lower()]

@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import colorize.__main__ as program
+from colorize import images
 from nn import Network
 from tests import colorize_call
 from tests.colorize_call import photographs
@@ -62,13 +64,30 @@ def test_options(call, tmp_path):
         assert code == 1 and err == f"colorize: {option[0]}: these weights have no global branch, which it needs\n"
 
 
-def test_a_limit_of_memory_that_is_too_low_is_one_line(call):
+def test_a_limit_of_memory_that_is_too_low_is_one_line(call, monkeypatch):
     draw(0, 300, 200).save("a.png")
-    code, _, err = call("a.png", "--out", "out.png", "--render-size", "full", "--max-memory", "1M")
+    full = ("a.png", "--out", "out.png", "--render-size", "full", "--max-memory", "1M")
+    code, _, err = call(*full)
+    assert code == 1 and re.fullmatch(
+        r"colorize: a\.png: 300 x 200 pixels of 8 bits may take [\d.]+[MG] of memory, over the limit of 1M; raise "
+        r"--max-memory, or make it smaller\n", err)  # fmt: skip
+    monkeypatch.setattr(program, "check_memory", lambda *_: None)  # the picture would fit, but not the network's tiles
+    code, _, err = call(*full)
     assert code == 1 and re.fullmatch(
         r"colorize: a\.png: not enough memory for 300 x 200 pixels \(the limit of 1M is too low, at least [\d.]+[MG] "
         r"are needed\); raise --max-memory, close other programs, or make it smaller\n", err)  # fmt: skip
-    assert call("a.png", "--out", "out.png", "--max-memory", "8G")[0] == 0
+    monkeypatch.undo()
+
+
+def test_memory_that_a_picture_may_take_is_read_from_its_header(tmp_path):
+    image = draw(0, 30, 20)
+    image.save(tmp_path / "rgb.png")
+    image.convert("RGBA").save(tmp_path / "rgba.png")
+    Image.fromarray(np.zeros((20, 30), np.uint16)).save(tmp_path / "deep.png")
+    tifffile.imwrite(tmp_path / "deep.tif", np.zeros((20, 30, 3), np.uint16), photometric="rgb")
+    (tmp_path / "text.png").write_text("text")
+    for name, want in (("rgb.png", 17), ("rgba.png", 27), ("deep.png", 28), ("deep.tif", 28), ("text.png", 0)):
+        assert images.most_memory(tmp_path / name)[1] == 600 * want, name
 
 
 def test_preview_is_one_labelled_sheet(call):

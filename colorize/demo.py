@@ -22,8 +22,7 @@ PHOTOGRAPHS = Path(__file__).parent.parent / "train" / "photographs"
 RUN = Path("runs/demo")
 # Small enough to learn something in a minute on two cores. eps: the larger, the gentler; with so few photographs
 # a network that learns faster soon knows them by heart and colorizes others worse (train/photographs/README.md).
-CROP = 128
-SETTINGS = {"width": 0.25, "crop": CROP, "batch": 8, "eps": 1e-7, "fusion": "relu", "decay": 0.5, "minutes": 1}
+SETTINGS = {"width": 0.25, "crop": 128, "batch": 8, "eps": 1e-7, "fusion": "relu", "decay": 0.5, "minutes": 1}
 TILE, GAP, LABEL = (300, 200), 8, 26  # pixels on the contact sheet
 COLUMNS = 2  # triples side by side
 
@@ -35,8 +34,7 @@ def main() -> int:
         return status
     weights = RUN / "weights.safetensors"
     photographs = sorted((PHOTOGRAPHS / "held_out").glob("*/*.jpg"))
-    size = 3 * CROP // 2  # longest side of a 3:2 picture whose short side is as in training
-    draw_contact_sheet(photographs, Colorizer(weights, render_size=size), RUN / "contact_sheet.png")
+    draw_contact_sheet(photographs, Colorizer(weights), RUN / "contact_sheet.png")
     draw_loss(RUN / "metrics.jsonl", RUN / "loss.png")
     backend = default_backend()
     net = Network.load(weights, backend, xp=array_module_of(backend))

@@ -1,13 +1,23 @@
-"""Every planted error of `mutations` is caught by the test that it names, in a copy of the project."""
+"""Every planted error is caught by the test that it names, in a copy of the project; the gpu backend's under Triton."""
 
 import os
+from importlib.util import find_spec
 
 import pytest
 
+from tests import gpu_mutations, mutations
 from tests.mutated import Copy, assert_caught, assert_in_place
-from tests.mutations import MUTATIONS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs tests in forks")
+ON_TRITON = (
+    pytest.mark.slow,
+    pytest.mark.skipif(not find_spec("triton"), reason="the kernels need Triton: pip install 'triton>=3.6'"),
+)
+LISTS = [
+    pytest.param(mutations.MUTATIONS, id="all"),
+    pytest.param(gpu_mutations.MUTATIONS, id="gpu", marks=ON_TRITON),
+]
+EACH = [pytest.param(m, id=f"{m.file}: {m.name}", marks=rows.marks) for rows in LISTS for m in rows.values[0]]
 
 
 @pytest.fixture(scope="module")
@@ -17,16 +27,18 @@ def copy(tmp_path_factory):
     copy.close()
 
 
-def test_the_list():
-    assert len(MUTATIONS) >= 15
-    assert_in_place(MUTATIONS)
+@pytest.mark.parametrize("rows", LISTS)
+def test_the_list(rows):
+    assert len(rows) >= 15
+    assert_in_place(rows)
 
 
-def test_the_named_tests_pass_as_it_stands(copy):
-    code, report = copy.run("smoke", *sorted({m.test for m in MUTATIONS}))
+@pytest.mark.parametrize("rows", LISTS)
+def test_the_named_tests_pass_as_it_stands(copy, rows):
+    code, report = copy.run("smoke", *sorted({m.test for m in rows}))
     assert code == 0, report
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: f"{m.file}: {m.name}")
+@pytest.mark.parametrize("mutation", EACH)
 def test_mutation_is_caught(mutation, copy):
     assert_caught(mutation, copy)

@@ -1,8 +1,6 @@
 """Lesson 2: the convolution's backward pass, and how a gradient check finds a planted error.
 
-    python lessons/2_backward.py
-
-The mathematics stands in kernels/conv3x3/README.md, equations (2) to (9).
+The mathematics stands in kernels/conv3x3/README.md, equations (2) to (9), stride 2 at (3) and (4).
 """
 
 import sys
@@ -23,8 +21,7 @@ def windows(x):
     """[N, H, W, C] -> [N * H * W, 9 C]"""
     n, h, k, c = x.shape
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    taps = [padded[:, r : r + h, s : s + k] for r in range(3) for s in range(3)]
-    return np.stack(taps, 3).reshape(n * h * k, 9 * c)
+    return np.stack([padded[:, r : r + h, s : s + k] for r in range(3) for s in range(3)], 3).reshape(n * h * k, 9 * c)
 
 
 def forward(x, w, b):
@@ -44,26 +41,33 @@ def backward(dy, x, w):
     return dpadded[:, 1:-1, 1:-1], dw, dz.sum(0)
 
 
-y = forward(x, w, b)
-dy = rng.normal(size=y.shape)
+dy = rng.normal(size=(y := forward(x, w, b)).shape)
 ours, theirs = backward(dy, x, w), conv3x3.backward(dy, x, w, y, activation="none")
 print("dx, dw, db equal the project's:", [np.allclose(a, b) for a, b in zip(ours, theirs)])
 
-# Is it *right*? What a derivative means: move one weight a little, see how <dy, y> moves.
-h, moved = 1e-5, w.copy()
+h, moved = 1e-5, w.copy()  # Is it *right*? Move one weight a little, see how <dy, y> moves.
 moved[0, 1, 1, 2] += h
 print(f"dw[0,1,1,2] = {ours[1][0, 1, 1, 2]:.6f}, measured {((forward(x, moved, b) - y) * dy).sum() / h:.6f}\n")
 
-# One weight at a time is slow, and checks one weight. Along a random direction v all of them move at once, and
-# <dw, v> must be the slope. The checker does that for each argument, in float64, with care for kinks and rounding.
+# That checks one weight. Along a random direction v all of them move at once, and <dw, v> must be the slope. The
+# checker does that for each argument, in float64, with care for kinks and rounding.
 arguments = {"x": x, "w": w, "b": b}
-print("The checker's largest relative errors:")
-for name, error in check_gradients(forward, backward, arguments, takes=("x", "w"), operation="ours").items():
-    print(f"  d{name}: {error:.1e}")
+errors = check_gradients(forward, backward, arguments, takes=("x", "w"), operation="ours")
+print("The checker's largest relative errors:", ", ".join(f"d{name} {error:.1e}" for name, error in errors.items()))
 
 
-# Now a typical mistake: the last tap of the last row gets a wrong sign for one channel. One number of 54.
-def wrong(dy, x, w):
+# Stride 2, in a row of 8 pixels: window i lies on the pixels 2i-1, 2i, 2i+1. So pixel 2i is seen by one window, through
+# its tap 1; pixel 2i+1 by two: window i sees it through tap 2, window i+1 through tap 0. Its gradient collects them.
+taps, dz = np.array([1.0, 10, 100]), np.array([1.0, 2, 3, 4])
+even, odd = dz * taps[1], dz * taps[2] + np.append(dz[1:], 0) * taps[0]
+print("\nstride 2: dz", dz, "weights", taps, "\n  dx of even pixels", even, " of odd pixels", odd)
+line, dz = np.zeros((1, 1, 8, 1)), dz.reshape(1, 1, 4, 1)  # an image of one row: of w, only the middle row sees it
+kernel = np.pad(taps.reshape(1, 3, 1, 1), [(1, 1), (0, 0), (0, 0), (0, 0)])
+dx, _, _ = conv3x3.backward(dz, line, kernel, dz, stride=2, activation="none")
+print("  equal to the project's:", np.array_equal(dx.ravel(), np.stack([even, odd], 1).ravel()))
+
+
+def wrong(dy, x, w):  # a typical mistake: one tap has a wrong sign for one channel, one number of 54
     dx, dw, db = backward(dy, x, w)
     dw[2, 2, 1, 0] *= -1
     return dx, dw, db
@@ -73,5 +77,4 @@ try:
     check_gradients(forward, wrong, arguments, takes=("x", "w"), operation="ours")
 except GradientError as error:
     print(f"\nWith the planted error:\n  {error}")
-
-# Try: drop one pixel in windows(), forget the padding in backward, return db twice as large. What does it say?
+# Try: drop one pixel in windows(), forget the padding in backward. What does it say?

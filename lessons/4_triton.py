@@ -1,9 +1,7 @@
-"""Lesson 4: the fusion kernel in Triton, line by line, without a GPU.
-
-    python lessons/4_triton.py
+"""Lesson 4: the fusion kernel in Triton, line by line, without a GPU; and what its backward pass saves.
 
 Triton's interpreter runs a kernel as ordinary Python on NumPy arrays. So Python can stop at each line and say what it
-computed. Here is the real kernel of kernels/fusion/gpu.py; the mathematics is equation (1) of its README.
+computed. Here is the real kernel of kernels/fusion/gpu.py; the mathematics stands in its README.
 """
 
 import os
@@ -22,14 +20,12 @@ if not find_spec("triton"):
 from kernels import fusion, launch
 from kernels.fusion import gpu
 
-# Two images of 2 x 3 pixels, 4 mid-level channels, a global vector of 2, 3 outputs.
-rng = np.random.default_rng(0)
+rng = np.random.default_rng(0)  # two images of 2 x 3 pixels, 4 mid-level channels, a global vector of 2, 3 outputs
 mid, vector = rng.normal(size=(2, 2, 3, 4)).astype("float32"), rng.normal(size=(2, 2)).astype("float32")
 w, b = rng.normal(size=(6, 3)).astype("float32"), rng.normal(size=3).astype("float32")
 
-# A GPU would run many *programs* of this kernel at once. Each computes one tile of y: BLOCK_P pixels of one image x
-# BLOCK_O outputs. The table of tiles is for large images; ours are small. Sides are powers of two; what sticks out is
-# masked: loads give 0 there, stores do nothing.
+# A GPU runs many *programs* of this kernel at once. Each computes a tile of y: BLOCK_P pixels of an image x BLOCK_O
+# outputs. Sides are powers of two; what sticks out is masked: loads give 0 there, stores do nothing.
 TILE = {"BLOCK_P": 8, "BLOCK_C": 4, "BLOCK_O": 4, "num_warps": 4}
 launch.pick = lambda rows, **sizes: dict(TILE)
 
@@ -43,20 +39,17 @@ def spell(value):
     data = getattr(getattr(value, "handle", None), "data", None)
     if data is None or data.dtype.kind not in "fiub":
         return repr(value)
-    if value.dtype.is_ptr():
-        return f"pointer to {value.dtype.element_ty}"
     if data.size == 1:
-        return f"{data.item():.4g}"
+        return f"pointer to {value.dtype.element_ty}" if value.dtype.is_ptr() else f"{data.item():.4g}"
     shape = "x".join(map(str, data.shape))
     return f"[{shape}] {np.array2string(data.reshape(-1)[:4], precision=3, suppress_small=True)[:-1]} ...]"
 
 
 def watch(frame, event, argument):
-    """Python calls this at each line. We tell the first program's lines, once each."""
+    """Python calls this at each line. We tell the first program's."""
     if frame.f_code.co_name != "forward_kernel" or "kernels" not in frame.f_code.co_filename:
         return None
-    if event == "call":
-        programs.append(spell(frame.f_globals["tl"].program_id(0)))
+    programs.extend([frame] * (event == "call"))
     if len(programs) > 1:
         return None
     for name, value in frame.f_locals.items():
@@ -72,9 +65,16 @@ def watch(frame, event, argument):
 sys.settrace(watch)
 y = fusion.forward(mid, vector, w, b, "sigmoid", backend="gpu")
 sys.settrace(None)
-
 print(f"\n{len(programs)} programs ran: one for each image, since a tile of {TILE['BLOCK_P']} holds its 6 pixels.")
-reference = fusion.forward(mid, vector, w, b, "sigmoid")
-print(f"Largest difference to the reference: {np.abs(y - reference).max():.1e}")
+print(f"Largest difference to the reference: {abs(y - fusion.forward(mid, vector, w, b, 'sigmoid')).max():.1e}\n")
+
+# Backward. Every pixel got a copy of one vector; copies add up backward: equations (10), (3) and (4).
+dy = rng.normal(size=y.shape).astype("float32")
+dz = (dy * y * (1 - y)).reshape(2, 6, 3)  # pixels as rows; sigmoid' = y (1 - y)
+slow = sum(dz[:, p] @ w[:2].T for p in range(6))  # the gradient of each pixel's copy, then their sum
+s = dz.sum(1)  # adding first: one vector an image is all that the global half needs of dz
+_, dglobal, dw, _ = fusion.backward(dy, mid, vector, w, y, "sigmoid")
+print(f"dglobal: six products, added {slow[0]}, one product of the sum {(s @ w[:2].T)[0]}")
+print("equal to the project's:", np.allclose(s @ w[:2].T, dglobal), np.allclose(vector.T @ s, dw[:2]))
 
 # Try: BLOCK_P = 4 (how many programs now, and what does the mask hide?), BLOCK_C = 2 (how often do the loops run?).

@@ -13,9 +13,9 @@ ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "lessons").glob("*.py"))
 SAYS = {
     "1_convolution": ("is the output at (2, 2): 35", "gives the same: True", "one: True"),
-    "2_backward": ("project's: [True, True, True]", "ours: dw is wrong at [2, 2, 1, 0]", "1 of 54 elements"),
+    "2_backward": ("project's: [True, True, True]", "[102. 203. 304. 400.]", "dw is wrong at [2, 2, 1, 0]", "1 of 54"),
     "3_phases": ("z[2] sees large[1..3] = [1. 2. 2.]: 221", "in two dimensions, equal: True"),
-    "4_triton": ("bias = tl.load(b + o", "z = [8x4]", "2 programs ran"),
+    "4_triton": ("bias = tl.load(b + o", "z = [8x4]", "2 programs ran", "project's: True True"),
     "5_learning": ("step  chroma loss", "scenes named rightly: 100%"),
     "6_find_the_bug": ("exercise 1: linear: db is wrong", "exercise 5: cross_entropy: dz is wrong at [2]"),
 }

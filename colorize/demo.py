@@ -71,7 +71,7 @@ def as_grey(picture: Image.Image) -> Image.Image:
 
 
 def draw_loss(metrics: Path, path: Path) -> None:
-    """Both losses over the steps, with their running means, and what guessing would give."""
+    """Both losses over the steps, with their running means; for the scene also what guessing gives: log(classes)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -86,12 +86,14 @@ def draw_loss(metrics: Path, path: Path) -> None:
         ("Color: root mean square error of a* and b*", chroma, "tab:blue"),
         ("Scene: cross entropy", np.array([line["classes"] for line in steps]), "tab:orange"),
     )
+    classes = json.loads((metrics.parent / "pictures.json").read_text())["classes"]
+    axes[1].axhline(np.log(len(classes)), color="grey", linestyle="--", label=f"guessing among {len(classes)} scenes")
     for axis, (title, y, color) in zip(axes, panels):
         axis.plot(x, y, color=color, alpha=0.25, linewidth=0.8, label="one batch")
         window = max(1, min(50, len(y) // 5))
         mean = np.convolve(y, np.ones(window) / window, "valid")
         axis.plot(x[window - 1 :], mean, color=color, linewidth=2, label=f"mean of {window} batches")
-        axis.set(title=title, xlabel="step", ylim=(0, None))
+        axis.set(title=title, xlabel="step", ylim=(0, 1.5 * np.percentile(y, 99)))  # single wild batches stick out
         axis.grid(alpha=0.3)
         axis.legend()
     figure.savefig(path, dpi=110)

@@ -9,7 +9,7 @@ from nn import Settings, default_backend
 from nn.backends import OPERATIONS, complete
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
-OF_BACKEND = {"reference": ("float32", "float64"), "cpu": ("bfloat16", "float32"), "gpu": DTYPES[:3]}
+OF_BACKEND = {"reference": ("float32", "float64"), "cpu": ("bfloat16", "float32"), "gpu": DTYPES[:3]}  # to measure
 CLASSES = 205  # of the paper
 
 

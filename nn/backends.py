@@ -8,6 +8,11 @@ import numpy as np
 from kernels.class_loss import OP as CLASS_LOSS
 from nn.architecture import PARTS
 
+DTYPES = {  # that each backend computes in
+    "reference": ("float32", "float64", "bfloat16", "float16"),
+    "cpu": ("float32", "bfloat16"),
+    "gpu": ("float32", "bfloat16", "float16"),
+}
 OPERATIONS = {row[0] for rows in PARTS.values() for row in rows} | {"chroma_loss", CLASS_LOSS, "adadelta", "color"}
 
 
@@ -31,6 +36,12 @@ def default_dtype(backend: str) -> str:
 
         return "bfloat16" if simd.LEVEL in ("amx", "avx512_bf16") else "float32"
     return "bfloat16" if backend == "gpu" else "float32"
+
+
+def check_dtype(backend: str, dtype: str) -> None:
+    """Raises ValueError for a dtype that the backend does not compute in."""
+    if dtype not in DTYPES.get(backend, (dtype,)):  # a backend that does not exist is told by `kernels.dispatch`
+        raise ValueError(f"backend {backend} computes in {', '.join(DTYPES[backend])}, got {dtype}")
 
 
 def describe(backend: str) -> str:

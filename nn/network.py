@@ -14,6 +14,7 @@ import numpy as np
 from kernels import chroma_loss, class_loss, fusion
 from kernels.arrays import Array
 from nn.architecture import Settings, layers
+from nn.backends import check_dtype
 from nn.layers import Buffers, Chain, Layer, as_dtype, like
 from nn.parameters import Parameters, initialize, load_weights, save_weights
 from nn.resize import resize
@@ -40,6 +41,7 @@ class Network:
         names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
         self.settings = Settings(width, names, global_size, fusion, class_loss, color_space)
         self.backend, self.xp, self.dtype = backend, xp, as_dtype(dtype)
+        check_dtype(backend, self.dtype.name)
         master = np.float64 if self.dtype == np.float64 else np.float32
         self.parameters = Parameters(self.settings, master, xp)
         self.gradients = Parameters(self.settings, master, xp)

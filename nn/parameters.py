@@ -128,6 +128,9 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], Settin
         got = list(arrays[name].shape) if name in arrays else "nothing"
         if got != list(shape):
             raise WeightsError(f"{path}: {name} must be {list(shape)} at width {settings.width:g}, the file has {got}")
+        if not np.isfinite(arrays[name]).all():
+            raise WeightsError(f"{path}: {name} holds NaN or infinite numbers: the training that made it diverged, or "
+                               "the file is damaged; take another one")
     if extra := sorted(set(arrays) - set(wanted)):
         raise WeightsError(f"{path}: holds {extra[0]}, which a network of its settings does not have")
     return arrays, settings

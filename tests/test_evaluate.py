@@ -1,6 +1,7 @@
 """The measure of color: against scikit-image, and for predictions that are known to be right or grey."""
 
 import json
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -69,7 +70,10 @@ def test_what_cannot_be_measured_is_told_in_one_line(pictures, tmp_path, capsys)
     weights = ["--weights", str(tmp_path / "w.safetensors"), "--backend", "reference"]
     photos = str(pictures.root)
     cases = [(["nowhere", *weights], "no such folder"), ([photos, "--weights", "nowhere"], "no such weights"),
-             ([photos, *weights, "--size", "20"], "multiple of 8")]
+             ([photos, *weights, "--size", "20"], "multiple of 8"), ([photos, *weights, "--size", "8000"], "8 to 4096"),
+             ([str(tmp_path / "w.safetensors"), *weights], "a file; wanted a folder")]
+    if not find_spec("cupy"):
+        cases.append(([photos, *weights[:2], "--backend", "gpu"], "--backend gpu cannot run here (No module"))
     for arguments, says in cases:
         assert evaluate.main(arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -123,12 +123,13 @@ def test_an_old_run_is_not_overwritten(photos, tmp_path, capsys):
     (["PHOTOS", "--minutes", "1"], "not allowed with"),
     (["PHOTOS", "--rho", "1"], "--rho: must be from 0 to"),
     (["PHOTOS", "--fusion", "tanh"], "invalid choice: 'tanh'"),
+    (["PHOTOS", "--dtype", "float16", "--backend", "cpu"], "backend cpu computes in float32, bfloat16, got float16"),
     ([], "wanted PHOTOS and --out RUN"),
 ])
 def test_bad_input_is_told_in_one_line(photos, tmp_path, capsys, arguments, says):
     arguments = [a.replace("PHOTOS", str(photos)) for a in arguments]
     base = [] if "--steps" in arguments else ["--steps", "1"]
-    assert train(*arguments, "--out", tmp_path / "run", *TINY[:2], "--backend", "reference", *base) == 2
+    assert train("--backend", "reference", *arguments, "--out", tmp_path / "run", *TINY[:2], *base) == 2
     assert says in error_line(capsys) and not (tmp_path / "run").exists()
 
 

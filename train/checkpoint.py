@@ -8,6 +8,7 @@ Crops, flips and order are functions of the seed and the position, so these two 
 the metrics is written beside, flushed and renamed: what stops a run at any moment leaves the last whole one.
 """
 
+import errno
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -134,7 +135,8 @@ def put(path: Path, data: bytes | dict) -> None:
 
 def unwritten(path: Path, error: OSError) -> str:
     kept = "; the last checkpoint is untouched" if (path.parent / CHECKPOINT).exists() else ""
-    return f"{path}: could not be written ({error.strerror or error}){kept}"
+    full = "; free some space and start again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{path}: could not be written ({error.strerror or error}){full}{kept}"
 
 
 def diverged(what: str, step: int, run: Path) -> str:

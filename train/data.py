@@ -78,7 +78,8 @@ class Pictures:
         sizes = Counter(self.labels.tolist())
         some = ", ".join(f"{name} {sizes[k]}" for k, name in list(enumerate(self.classes))[:8])
         more = ", ..." if len(self.classes) > 8 else ""
-        lines = [f"{self.root}: {len(self)} pictures in {len(self.classes)} classes ({some}{more})"]
+        classes = f"{len(self.classes)} class{'es' * (len(self.classes) != 1)}"
+        lines = [f"{self.root}: {len(self)} pictures in {classes} ({some}{more})"]
         if in_memory := sum(x.nbytes for x in self.kept if x is not None):
             held = sum(x is not None for x in self.kept)
             lines[0] += f"; {'all' if held == len(self) else held} in memory, {in_memory / 2**20:,.0f} MiB"
@@ -128,7 +129,8 @@ def scan(
 def find(root: Path) -> list[str]:
     """Names of the picture files below root, sorted: `CLASS/.../NAME`. What begins with a dot does not count."""
     if not root.is_dir():
-        raise TrainError(f"{root}: no such folder; wanted a folder with one sub-folder of pictures a class")
+        kind = "a file" if root.exists() else "no such folder"
+        raise TrainError(f"{root}: {kind}; wanted a folder with one sub-folder of pictures a class")
     names, seen = [], set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)

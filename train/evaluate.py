@@ -109,16 +109,26 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         net = Network.load(options.weights, options.backend, xp=array_module_of(options.backend))
         size = options.size or net.settings.global_size or 224
-        if size < 8 or size % 8:
-            raise TrainError(f"--size must be a multiple of 8, got {size}")
+        if not 8 <= size <= 4096 or size % 8:
+            raise TrainError(f"--size must be a multiple of 8 from 8 to 4096, got {size}")
         pictures = scan(options.photos, size)
         score = evaluate(net, pictures)
     except (TrainError, WeightsError) as error:
-        print(f"train.evaluate: {error}", file=sys.stderr)
-        return 2
+        return fail(str(error))
+    except ImportError as error:
+        return fail(f"--backend {options.backend} cannot run here ({error}); try another one")
+    except MemoryError:
+        return fail("out of memory; try a smaller --size")
+    except KeyboardInterrupt:
+        return 130
     print(*pictures.report(), sep="\n", file=sys.stderr)
     print(json.dumps(asdict(score) | {"gain": score.gain, "size": size}) if options.json else score)
     return 0
+
+
+def fail(message: str) -> int:
+    print(f"train.evaluate: {message}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ against the sum in float64 of what it stored itself. The network sees the middle
 
 import argparse
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -175,12 +176,16 @@ def check_place(records: dict[str, Record], name: str, place: Place) -> None:
 def read_photo(path: str, side: int) -> np.ndarray:
     """The middle square of a photograph, `[side, side, 3]` sRGB codes."""
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")
             return np.asarray(ImageOps.fit(upright, (side, side), Image.Resampling.BILINEAR))
-    except (OSError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or "not a picture that can be read"
-        raise ValueError(f"{path}: {reason}") from None
+    except Image.DecompressionBombError:
+        reason = f"more than {2e-6 * (Image.MAX_IMAGE_PIXELS or 0):.0f} megapixels; make it smaller first"
+    except Image.UnidentifiedImageError:
+        reason = "not a picture that can be read (an empty file, or of a kind that Pillow does not know)"
+    except Exception as error:  # Pillow raises a dozen kinds for damaged files
+        reason = getattr(error, "strerror", None) or f"damaged or cut off ({error})"
+    raise ValueError(f"{path}: {' '.join(reason.split())}")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -197,13 +202,15 @@ def main(argv: list[str] | None = None) -> None:
     try:
         code = run(args)
     except (ValueError, WeightsError) as error:
-        parser.error(str(error))
+        parser.exit(2, f"{parser.prog}: {error}\n")
     sys.exit(code)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints everything; 1 if a backend differs by more than rounding."""
     place, code, told = (args.row, args.column, args.channel), 0, False
+    if args.terms < 1:
+        raise ValueError(f"--terms must be at least 1, got {args.terms}")
     for backend, dtype in kinds():
         xp = array_module_of(backend)
         options: dict[str, Any] = {"backend": backend, "dtype": dtype, "xp": xp}

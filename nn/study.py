@@ -17,6 +17,7 @@ from PIL import Image
 from kernels import color
 from kernels.arrays import Array
 from kernels.compare import to_float64
+from kernels.dispatch import BACKENDS
 from nn.architecture import LayerSpec, cost_table, layers
 from nn.backends import array_module_of, default_backend, describe
 from nn.explain import SIDE, read_photo, softmax
@@ -153,7 +154,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, help="the page to write, one HTML file")
     parser.add_argument("--style", help="another picture, whose global features are tried too")
     parser.add_argument("--weights", help="weights file (default: the untrained network)")
-    parser.add_argument("--backend", help="reference, cpu or gpu (default: the best of this machine)")
+    parser.add_argument("--backend", choices=BACKENDS, help="default: the best of this machine")
     parser.add_argument("--label", type=int, default=0, help="number of the photo's scene class, for the gradients")
     args = parser.parse_args(argv)
     try:
@@ -171,8 +172,10 @@ def main(argv: list[str] | None = None) -> None:
         names = {"photo": Path(args.photo).name, "weights": Path(args.weights).name if args.weights else "untrained"}
         data = json.dumps(found | names).replace("<", "\\u003c")
         write_whole(args.out, TEMPLATE.read_text().replace("/*DATA*/null", data).encode())
-    except (ValueError, ModuleNotFoundError, WeightsError) as error:
-        parser.error(str(error))
+    except ImportError as error:
+        parser.exit(2, f"{parser.prog}: --backend {args.backend} cannot run here ({error}); try another one\n")
+    except (ValueError, WeightsError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     except OSError as error:
-        parser.error(f"{args.out}: {error.strerror}")
+        parser.exit(2, f"{parser.prog}: {args.out}: could not be written ({error.strerror or error})\n")
     print(f"{args.out}: {Path(args.out).stat().st_size / 1e6:.1f} MB, opens in any browser")

@@ -1,6 +1,9 @@
 """`python -m nn explain`: the sums it writes out are the network's numbers, for every layer and backend."""
 
 import re
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,15 +112,29 @@ def test_a_backend_that_differs_is_told(files, capsys, monkeypatch):
     ("class.1 1 0 0 --photo {photo}", "row must lie in 0..0"),
     ("mid.1 0 0 0 --photo {weights}", "not a picture that can be read"),
     ("mid.1 0 0 0 --photo missing.png", "missing.png: No such file or directory"),
+    ("mid.1 0 0 0 --photo {cut}", "damaged or cut off"),
+    ("mid.1 0 0 0 --photo {bomb}", "more than 179 megapixels; make it smaller first"),
     ("mid.1 0 0 0 --photo {photo} --label 3", "--label must lie in 0..2, got 3"),
+    ("mid.1 0 0 0 --photo {photo} --terms 0", "--terms must be at least 1, got 0"),
     ("mid.1 0 0 0 --photo {photo} --weights {photo}", "not a whole safetensors file"),
 ])  # fmt: skip
 def test_errors_are_one_line(files, capsys, arguments, message):
-    words = arguments.format(photo=files[0], weights=files[1]).split()
+    damaged = damaged_pictures(Path(files[0]))
+    words = arguments.format(photo=files[0], weights=files[1], **damaged).split()
     words += [] if "--weights" in words else ["--weights", files[1]]
     with pytest.raises(SystemExit) as left:
         main(["explain", *words])
-    assert left.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert left.value.code == 2 and message in line
+
+
+def damaged_pictures(photo):
+    """Files beside the photo: one cut off, and one whose header asks for 60,000 x 60,000 pixels."""
+    cut, bomb, data = photo.with_name("cut.png"), photo.with_name("bomb.png"), photo.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + data[24:29]
+    bomb.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
+    return {"cut": cut, "bomb": bomb}
 
 
 def test_the_middle_square_is_read_upright(tmp_path):

@@ -11,7 +11,7 @@ three questions (device, stream, capability) for which Triton 3.6 asks PyTorch.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -88,6 +88,18 @@ class Gpu(Target):
         with nullcontext() if self.launched else without_torch():
             super().run(kernel, grid, args, options)
         self.launched = True
+
+    def capture(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        cuda = self.arrays.cuda
+        stream, pool = cuda.Stream(non_blocking=True), cuda.MemoryPool()  # the graph's own, as are workspaces
+        with stream, cuda.using_allocator(pool.malloc):
+            stream.begin_capture()
+            try:
+                results = work()
+            finally:
+                graph = stream.end_capture()
+        kept = stream, pool, list(_workspaces.values()), results
+        return lambda: graph.launch(cuda.get_current_stream()) or kept[-1]
 
 
 def cupy_driver(cupy: ModuleType) -> Any:
@@ -177,6 +189,16 @@ def run(kernel: Any, grid: tuple[int, ...], *args: Any, **options: Any) -> None:
     to = target()
     wrapped = [to.pointer(a) if isinstance(a, to.arrays.ndarray) else a for a in args]
     to.run(kernel, grid, wrapped, {"enable_fp_fusion": True, **options})
+
+
+def capture(work: Callable[[], Any]) -> Callable[[], Any]:
+    """A function that starts, as one CUDA graph on the current stream, all that `work()` starts, and returns what
+    `work()` returned: arrays that every replay fills anew. Nothing is computed now.
+
+    `work` must have run before (so that all is compiled), use the same arrays on every call and bring nothing to the
+    host; its arrays must outlive the function, and numbers among its arguments stay what they are now.
+    """
+    return target().capture(work)
 
 
 def can_box(array: Array, *inner: int) -> bool:

@@ -24,7 +24,7 @@ from nn.explain import SIDE, read_photo, softmax
 from nn.parameters import WeightsError, write_whole
 from nn.recording import Record, RecordingNetwork
 
-TEMPLATE = Path(__file__).with_name("study.html")
+HTML, CSS, PROGRAM = (Path(__file__).with_name(f"study.{kind}") for kind in ("html", "css", "js"))
 MAPS = 12  # feature maps shown of a layer, those of most variance
 RUNS = 4  # the first compiles and allocates, other programs disturb some
 TILE = 56  # pixels of the side of each, at least
@@ -127,8 +127,8 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int, style: np.ndarray |
     costs = {row["name"]: row for row in cost_table(net.settings, side, side)}
     light, target = (xp.asarray(x) for x in color.encode(pixels[None], space))
     outputs = {"grey": image_url(to_float64(light)[0].repeat(3, 2) / 2 + 0.5, "JPEG"),
-               "true colors, at half size": in_color(light, target, space),
-               "the network's colors": in_color(light, records["color.4"].y[None], space)}  # fmt: skip
+               "the network's colors": in_color(light, records["color.4"].y[None], space),
+               "true colors, at half size": in_color(light, target, space)}  # fmt: skip
     result = {"side": side, "backend": describe(net.backend), "dtype": str(net.dtype), "outputs": outputs}
     milliseconds = vars(net)["milliseconds"]
     result["layers"] = [
@@ -146,6 +146,13 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int, style: np.ndarray |
         result["classes"] = [[net.settings.classes[k], float(p[k])] for k in np.argsort(-p)[:5]]
         result["fusion"] = shares(records["fusion"])
     return result
+
+
+def page(found: dict) -> str:
+    """One file: the program and the style go into the markup, what was found into the program."""
+    data = json.dumps(found).replace("<", "\\u003c")
+    program = PROGRAM.read_text().replace("/*DATA*/null", data)
+    return HTML.read_text().replace("/*STYLE*/\n", CSS.read_text()).replace("/*PROGRAM*/\n", program)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -170,8 +177,8 @@ def main(argv: list[str] | None = None) -> None:
         style = read_photo(args.style, side) if args.style else None
         found = facts(net, read_photo(args.photo, side), args.label, style)
         names = {"photo": Path(args.photo).name, "weights": Path(args.weights).name if args.weights else "untrained"}
-        data = json.dumps(found | names).replace("<", "\\u003c")
-        write_whole(args.out, TEMPLATE.read_text().replace("/*DATA*/null", data).encode())
+        label = net.settings.classes[args.label] if net.settings.global_size else None
+        write_whole(args.out, page(found | names | {"label": label}).encode())
     except ImportError as error:
         parser.exit(2, f"{parser.prog}: --backend {args.backend} cannot run here ({error}); try another one\n")
     except (ValueError, WeightsError) as error:

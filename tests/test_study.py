@@ -70,6 +70,8 @@ def test_in_a_browser(pages, kind, width, height):
             shown = chromium.run(f"document.getElementById('layer-{layer['name']}').click();"
                                  "return document.getElementById('detail').innerText")  # fmt: skip
             assert shown.startswith(layer["name"]) and f"{layer['parameters']:,}" in shown
+        links = chromium.run("return document.querySelectorAll('#links > path').length")
+        assert links == (3 if kind == "global" else 0)
         x, y, side = chromium.run("output.scrollIntoView(); const b = output.getBoundingClientRect();"
                                   "return [b.left, b.top, b.width]")  # fmt: skip
         chromium.move(x + 0.3 * side, y + 0.7 * side)

@@ -4,6 +4,7 @@ import numpy as np
 
 from kernels.arrays import ACTIVATIONS
 from kernels.conv3x3 import winograd, winograd_gradient
+from kernels.conv3x3.winograd_filters import filters, filters_of_dx
 from kernels.simd import check_storage, deliver, image, target
 from kernels.simd_gradient import Run, output_gradient, weight_gradient
 from kernels.simd_matrix import packed, prepare  # noqa: F401
@@ -26,7 +27,7 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     prepared, bias = prepared or prepare(w), np.ascontiguousarray(b, np.float32)
     of = winograd.algorithm(x.dtype, stride, cin, cout, n, ho, wo)
     if of:
-        u = prepared.form("filters", lambda w, old: winograd.filters(w, old, of))
+        u = prepared.form("filters", lambda w, old: filters(w, old, of))
         winograd.convolve(image(x), x.dtype, cin, of, u, bias, y, ACTIVATIONS.index(activation))
         return deliver(out, y)
     panels = prepared.form("forward", lambda w, old: packed(w.reshape(3, 3 * cin, cout), [range(3)], old))
@@ -50,7 +51,7 @@ def data_gradient(z, x, w, y_shape, stride, out, prepared):
     of = winograd.algorithm(x.dtype, stride, cin, cout, *y_shape[:3])
     if of:
         of = winograd.STRIDE2_DX if stride == 2 else of
-        u = prepared.form("filters of dx", lambda w, old: winograd.filters(w, old, of, transposed=True))
+        u = filters_of_dx(np.ascontiguousarray(prepared.w), of)  # not kept: a training step needs them once
         winograd.convolve(z, x.dtype, cout, of, u, no_bias, dx)
         return deliver(out, dx)
     groups, phases = ([range(8, -1, -1)], WHOLE) if stride == 1 else (PHASE_TAPS, PHASES)

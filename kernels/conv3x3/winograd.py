@@ -26,9 +26,8 @@ from kernels.simd import (
     compiled,
     launch,
     threads,
-    workspace,
 )
-from kernels.simd_matrix import arithmetic, multiply, packed, panels
+from kernels.simd_matrix import arithmetic, multiply, panels
 from kernels.simd_tile import STEP
 from kernels.simd_vector import activate, load, size_of, splat, store, transform, transform_finish
 from kernels.simd_windows import advance, row_bytes
@@ -76,7 +75,7 @@ STRIDE2_DX = Algorithm(
     np.array([[0, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, -1], [1, 0, 0, 0], [0, 0, 1, 0]]), step=2, start=1)
 ALGORITHMS = (F2, F4, STRIDE2, STRIDE2_DX)  # in the order of VARIANTS
 
-of_filter, of_input = transform([f.g for f in ALGORITHMS]), transform([f.bt for f in ALGORITHMS])
+of_input = transform([f.bt for f in ALGORITHMS])
 finish_tile = transform_finish([f.a.T for f in ALGORITHMS])
 
 PLANES_BYTES = 768 << 10  # of a block's transformed inputs: they stay in the L2 cache
@@ -96,26 +95,6 @@ def pays(of, n, height, width):
     if of is STRIDE2:
         return pixels >= 512 and n * down * across * of.m**2 <= 1.2 * pixels
     return pixels >= 128
-
-
-@compiled
-def transform_filters(first, last, scratch, variant, like_w, kind, w, tap, step, elements, u):
-    """U = G w G^T, plane after plane. Unit: LANES weights of each tap; `tap`: the first, `step`: +1, or -1 turns."""
-    plane, size = elements * size_of(kind), size_of(like_w)
-    for unit in range(first, last):
-        at = w + size * (tap * elements + unit * LANES)
-        pixel = step * elements * size
-        of_filter(variant, like_w, kind, at, 3 * pixel, pixel, u + unit * LANES * size_of(kind), plane)
-
-
-def filters(w, old, of, transposed=False):
-    """Panels of U of that algorithm, or of the turned and transposed one for dx."""
-    cin, cout = w.shape[2:]
-    kind, planes, turned = arithmetic(w.dtype), of.p**2, transposed and of is not STRIDE2_DX
-    u = workspace("filters", planes * cin * cout * kind.itemsize).view(kind).reshape(planes, cin, cout)
-    launch(transform_filters, cin * cout // LANES, 0, of.variant, LIKE[w.dtype], LIKE[kind], address(w),
-           8 if turned else 0, -1 if turned else 1, cin * cout, address(u))
-    return packed(u, [[p] for p in range(planes)], old, transposed=transposed)
 
 
 @compiled
@@ -162,7 +141,7 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bi
 
 
 def convolve(x, dtype, cin, of, u, bias, y, activation=0):
-    """y = act(bias + x * w), equation (1) of that algorithm; x an Image of cin channels, u from `filters`."""
+    """y = act(bias + x * w), equation (1) of that algorithm; x an Image of cin channels, u from `winograd_filters`."""
     (n, height, width, cout), kind, (down, across) = y.shape, arithmetic(dtype), of.grid(*y.shape[1:3])
     tiles, planes, v_row = n * down * across, of.p**2, row_bytes.py_func(cin * kind.itemsize)
     blocks = -(-tiles // (14 * min(8, max(1, PLANES_BYTES // (planes * v_row * 14)))))

@@ -1,0 +1,76 @@
+"""The filters of Winograd's convolutions, U = G w G^T of `winograd.py`, written as panels in one pass over w."""
+
+import numpy as np
+
+from kernels.conv3x3.winograd import ALGORITHMS, STRIDE2_DX
+from kernels.simd import LANES, LIKE, PANEL, address, aligned, compiled, launch, workspace
+from kernels.simd_matrix import arithmetic, panel_bytes, panels
+from kernels.simd_tile import STEP
+from kernels.simd_vector import load, size_of, splat, store, store_steps, transform, transform_steps, transpose
+
+of_filter, of_two_filters = transform([f.g for f in ALGORITHMS]), transform_steps([f.g for f in ALGORITHMS])
+LINE = 4 * LANES
+TILE = LINE * LANES  # bytes of LANES rows that are transposed together
+
+
+@compiled
+def transform_filters(first, last, scratch, variant, like_w, kind, w, u, plan):
+    """Columns: output channels. Unit: LANES rows of a panel, all planes."""
+    cin, cout, planes, plane = plan
+    size, pixel = size_of(like_w), cin * cout * size_of(like_w)
+    for unit in range(first, last):
+        panel, c0 = unit // (cin // LANES), unit % (cin // LANES) * LANES
+        for c in range(c0, c0 + LANES, 2):
+            for v in range(0, PANEL, LANES):
+                o = panel * PANEL + v
+                to = u + (panel * cin + c) * size_of(kind) * PANEL + 4 * v
+                if o < cout:
+                    at = w + size * (c * cout + o)
+                    of_two_filters(variant, kind, like_w, at, at + size * cout, 3 * pixel, pixel, to, plane, STEP)
+                else:
+                    for p in range(planes):
+                        store_steps(kind, to + p * plane, STEP, splat(0.0), splat(0.0))
+
+
+@compiled
+def transform_transposed(first, last, scratch, variant, like_w, kind, w, u, plan):
+    """Columns: input channels, and the taps in the order of `tap`, `step`. Unit: LINE bytes of rows of a panel."""
+    cin, cout, planes, plane, tap, step = plan
+    size, block = size_of(like_w), LINE // size_of(kind)
+    pixel, blocks = step * cin * cout * size, -(-cout // block)
+    for unit in range(first, last):
+        panel, o0 = unit // blocks, unit % blocks * block
+        for v in range(0, PANEL, LANES):
+            c, to = panel * PANEL + v, u + (panel * cout + o0) * size_of(kind) * PANEL + 4 * v
+            for r in range(LANES):
+                for o in range(o0, min(o0 + block, cout) * (c < cin), LANES):
+                    at, part = w + size * ((tap * cin + c + r) * cout + o), size_of(kind) * (o - o0)
+                    of_filter(variant, like_w, kind, at, 3 * pixel, pixel, scratch + LINE * r + part, TILE)
+            for p in range(planes):
+                transpose(scratch + p * TILE)
+                for k in range(min(block, cout - o0) * size_of(kind) // 4):
+                    x = load(np.float32(0), scratch + p * TILE + LINE * k) if c < cin else splat(0.0)
+                    store(np.float32(0), to + p * plane + STEP * k, x)
+
+
+def filters(w, old, of):
+    """Panels of U of that algorithm; the memory `old` is reused where it fits."""
+    cin, cout = w.shape[2:]
+    kind, planes = arithmetic(w.dtype), of.p**2
+    plane = panels(cout) * panel_bytes(cin, kind)
+    u = old if old is not None and old.nbytes == planes * plane else aligned((planes * plane,), np.uint8)
+    launch(transform_filters, panels(cout) * cin // LANES, 0, of.variant, LIKE[w.dtype], LIKE[kind], address(w),
+           address(u), np.array([cin, cout, planes, plane], np.int64))
+    return u
+
+
+def filters_of_dx(w, of):
+    """The same of w transposed and, unless the algorithm's matrices see to it, turned; valid until the next call."""
+    cin, cout = w.shape[2:]
+    kind, planes, turn = arithmetic(w.dtype), of.p**2, of is not STRIDE2_DX
+    plane = panels(cin) * panel_bytes(cout, kind)
+    u = workspace("filters", planes * plane)
+    plan = np.array([cin, cout, planes, plane, 8 * turn, 1 - 2 * turn], np.int64)
+    launch(transform_transposed, panels(cin) * -(-cout * kind.itemsize // LINE), planes * TILE, of.variant,
+           LIKE[w.dtype], LIKE[kind], address(w), address(u), plan)
+    return u

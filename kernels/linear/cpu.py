@@ -5,7 +5,8 @@ import numpy as np
 from kernels.arrays import ACTIVATIONS
 from kernels.simd import check_storage, deliver, matrix, target
 from kernels.simd_gradient import Run, output_gradient, weight_gradient
-from kernels.simd_matrix import packed, prepare  # noqa: F401
+from kernels.simd_matrix import packed, prepare
+from kernels.simd_rows import FEW, transposed_product
 from kernels.simd_windows import Grid, Phase, Segment, convolve
 
 WHOLE = (Phase(0, 0, (Segment(0, 1),)),)
@@ -14,9 +15,7 @@ WHOLE = (Phase(0, 0, (Segment(0, 1),)),)
 def forward(x, w, b, activation, *, out=None, prepared=None):
     check_storage("linear", x)
     y = target(out, (x.shape[0], w.shape[1]), x.dtype)
-    panels = (prepared or prepare(w)).form("forward", lambda w, old: packed(w[None], [[0]], old))
-    bias = np.ascontiguousarray(b, np.float32)
-    multiply(x, panels, bias, y, ACTIVATIONS.index(activation))
+    multiply(x, prepared or prepare(w), np.ascontiguousarray(b, np.float32), y, ACTIVATIONS.index(activation))
     return deliver(out, y)
 
 
@@ -26,10 +25,7 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), 
     dy, y = dy[:, None, None], y[:, None, None]
     z, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype, border=False)
     if needs_dx:
-        panels = (prepared or prepare(w)).form("backward", lambda w, old: packed(w[None], [[0]], old, transposed=True))
-        dx = target(out[0], x.shape, x.dtype)
-        convolve(z, x.dtype, cout, Grid(n, 1, 1, 1), WHOLE, panels, np.zeros(cin, np.float32), dx[:, None, None])
-        dx = deliver(out[0], dx)
+        dx = deliver(out[0], data_gradient(z, x, prepared or prepare(w), target(out[0], x.shape, x.dtype)))
     dw = target(out[1], w.shape, np.float32, whole=True)
     c, _ = weight_gradient(matrix(x), x.dtype, cin, Grid(n, 1, 1, 1), [Run(0, 0, cin)], z, cout, border=0, out=dw)
     if c is not dw:
@@ -37,7 +33,19 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), 
     return dx, deliver(out[1], dw), deliver(out[2], sums.sum(0))
 
 
-def multiply(x, panels, bias, y, activation):
-    """y = act(bias + x times the panels)."""
+def multiply(x, prepared, bias, y, activation):
+    """y = act(bias + x w)."""
+    panels = prepared.form("forward", lambda w, old: packed(w[None], [[0]], old))
     grid = Grid(x.shape[0], 1, 1, 1)
     convolve(matrix(x), x.dtype, x.shape[1], grid, WHOLE, panels, bias, y[:, None, None], activation)
+
+
+def data_gradient(z, x, prepared, dx):
+    """dx = z w^T."""
+    (n, cin), cout = x.shape, prepared.w.shape[1]
+    if n <= FEW:
+        transposed_product(z, np.ascontiguousarray(prepared.w), dx)
+        return dx
+    panels = prepared.form("backward", lambda w, old: packed(w[None], [[0]], old, transposed=True))
+    convolve(z, x.dtype, cout, Grid(n, 1, 1, 1), WHOLE, panels, np.zeros(cin, np.float32), dx[:, None, None])
+    return dx

@@ -29,6 +29,8 @@ COLUMNS = 2  # triples side by side
 
 def main() -> int:
     options = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
+    print(f"Trains a small network for {SETTINGS['minutes']:g} minute, then colorizes photographs it has not seen. "
+          "The first start compiles the kernels for this machine, which takes about half a minute.", flush=True)
     status = train([str(PHOTOGRAPHS / "train"), "--out", str(RUN), "--force", *options])
     if status:
         return status

@@ -2,6 +2,8 @@
 
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from nn.__main__ import main
 from nn.explain import explain, explain_gradient, kinds, read_photo
 from nn.recording import RecordingNetwork
 
+ROOT = Path(__file__).parent.parent
 SETTINGS = {
     "global": dict(width=1 / 16, classes=3, global_size=64),
     "relu": dict(width=1 / 16, classes=2, global_size=64, fusion="relu", class_loss="sigmoid", color_space="rgb"),
@@ -144,3 +147,11 @@ def test_the_middle_square_is_read_upright(tmp_path):
     turned.save(tmp_path / "turned.png", exif=exif)
     pixels = read_photo(str(tmp_path / "turned.png"), 8)
     assert pixels.shape == (8, 8, 3) and pixels[0].min() == 255 and pixels[-1].max() == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_output_that_cannot_be_written_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "nn"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "python -m nn: standard output: No space left on device\n"

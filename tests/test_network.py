@@ -249,9 +249,18 @@ def test_unreadable_weights_give_one_clear_line(tmp_path):
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    net = Network(0.05, 2, 32)
+    net.parameters.views["mid.0.weight"][1, 1, 0, 0] = np.nan
+    net.save(tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="w.safetensors: mid.0.weight holds NaN or infinite numbers"):
+        Network.load(tmp_path / "w.safetensors")
+
+
 @pytest.mark.parametrize("kwargs, message", [
     ({"width": 0}, "width"), ({"global_size": 30}, "global_size"), ({"classes": 0}, "classes"),
     ({"fusion": "tanh"}, "fusion"), ({"class_loss": "hinge"}, "class_loss"), ({"color_space": "hsv"}, "space"),
+    ({"backend": "cpu", "dtype": "float64"}, "backend cpu computes in float32, bfloat16, got float64"),
 ])  # fmt: skip
 def test_settings_that_do_not_fit_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):

@@ -15,8 +15,8 @@ from colorize.colorizer import Colorizer
 from nn import Network
 from nn.backends import array_module_of, default_backend
 from train.__main__ import main as train
+from train.chroma import evaluate
 from train.data import scan
-from train.evaluate import evaluate
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "train" / "photographs"
 RUN = Path("runs/demo")

@@ -1,134 +1,160 @@
-"""How far predicted colors are from the true ones: `python -m train.evaluate --weights FILE PHOTOS`.
+"""How good the colors of a network are: `python -m train.evaluate --weights FILE PHOTOS`.
 
-Protocol: every picture of the folder that is not near-grey (the rule of training) is resized to a short side of `size`,
-and the square in its middle is taken. Compared are a* and b* (CIE L*a*b*, D65) at half resolution: the prediction,
-which is not clipped to sRGB, with the 2x2 means of the true chroma. Networks of another color space predict colors,
-which are clipped to sRGB and converted, at half resolution too. Squared errors are averaged over all pixels,
-both channels and all pictures alike, and only then:
-
-    chroma_error = sqrt(mean squared error), in units of a* and b*
-    chroma_psnr  = 20 log10(220 / chroma_error), in dB: a* and b* range over 220
-
-Grey is the prediction a* = b* = 0, what the picture was before; its chroma_error is the true chroma's root mean square.
+Chroma PSNR, RGB PSNR, SSIM, mean CIEDE2000 and colorfulness of ours, of the grey baseline and of the mean color; top-1
+and top-5 where the folders of PHOTOS are named as the network's classes. `train.quality` says how, as does the output.
+Needs scikit-image: pip install -e '.[evaluate]'
 """
 
 import argparse
 import json
 import sys
 import warnings
-from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernels import color
-from kernels.arrays import Array, array_module
 from kernels.dispatch import BACKENDS
 from nn import Network, WeightsError, default_backend
 from nn.backends import array_module_of
 from train import TrainError
 from train.data import Pictures, scan
 
-BATCH_PIXELS = 1 << 18  # of a batch
+if TYPE_CHECKING:
+    from train.quality import Quality
+
+ROWS = {  # name in the JSON: (title, format)
+    "chroma_error": ("chroma error, rms of a*, b*", "{:.2f}"), "chroma_psnr": ("chroma PSNR, dB", "{:.2f}"),
+    "rgb_psnr": ("RGB PSNR, dB", "{:.2f}"), "ssim": ("SSIM", "{:.4f}"), "ciede2000": ("CIEDE2000", "{:.2f}"),
+    "colorfulness": ("colorfulness", "{:.1f}"), "colorfulness_difference": ("  minus that of the truth", "{:+.1f}"),
+    "top1": ("top-1, %", "{:.1f}"), "top5": ("top-5, %", "{:.1f}"),
+}  # fmt: skip
 
 
-@dataclass
-class Score:
-    """See the protocol above. pictures: how many; gain: dB by which ours is better than grey."""
-
-    pictures: int
-    chroma_error: float
-    chroma_psnr: float
-    grey_error: float
-    grey_psnr: float
-
-    @property
-    def gain(self) -> float:
-        return self.chroma_psnr - self.grey_psnr
-
-    def __str__(self) -> str:
-        return (
-            f"{self.pictures} pictures: chroma error {self.chroma_error:.2f} (grey {self.grey_error:.2f}), "
-            f"chroma PSNR {self.chroma_psnr:.2f} dB (grey {self.grey_psnr:.2f}), {self.gain:+.2f} dB"
-        )
-
-
-def evaluate(net: Network, pictures: Pictures) -> Score:
-    """The score of the network on these pictures, squares of side `pictures.short_side` (a multiple of 8)."""
-    size, xp = pictures.short_side, net.xp
-    ours = grey = values = 0.0
-    batch = max(1, BATCH_PIXELS // size**2)
-    for start in range(0, len(pictures), batch):
-        squares = [middle(pictures[i]) for i in range(start, min(start + batch, len(pictures)))]
-        rgb = xp.asarray(np.stack(squares))
-        luminance, _ = color.encode(rgb, net.settings.color_space, backend=net.backend)
-        true = to_ab(color.encode(rgb, "lab", backend=net.backend)[1])
-        predicted = predict_ab(net, luminance)
-        ours += float(((predicted - true) ** 2).sum(dtype=np.float64))
-        grey += float((true**2).sum(dtype=np.float64))
-        values += true.size
-    errors = [float(np.sqrt(total / values)) for total in (ours, grey)]
-    psnrs = [float(20 * np.log10(220 / max(error, 1e-9))) for error in errors]
-    return Score(len(pictures), errors[0], psnrs[0], errors[1], psnrs[1])
-
-
-def middle(picture: np.ndarray) -> np.ndarray:
-    """The square in the middle of `[H, W, 3]`."""
-    height, width, _ = picture.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return picture[top : top + side, left : left + side]
-
-
-def to_ab(chroma: Array) -> Array:
-    """a* and b* of chroma in [0, 1]."""
-    return chroma * 220 - 110
-
-
-def predict_ab(net: Network, luminance: Array) -> Array:
-    """a* and b* `[N, H/2, W/2, 2]` that the network predicts."""
-    chroma, _ = net.forward(luminance)
-    space = net.settings.color_space
-    if space == "lab":
-        return to_ab(chroma)
-    xp = array_module(luminance)
-    half = (luminance[:, ::2, ::2] + luminance[:, ::2, 1::2] + luminance[:, 1::2, ::2] + luminance[:, 1::2, 1::2]) / 4
-    rgb = xp.clip(color.decode(half, chroma, space, backend=net.backend), 0, 1)
-    doubled = rgb.repeat(2, 1).repeat(2, 2)  # encode takes means of 2x2, which these are already
-    return to_ab(color.encode(doubled, "lab", backend=net.backend)[1])
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m train.evaluate", description=(__doc__ or "").partition("\n")[0])
+    p.add_argument("photos", help="folder of pictures, in sub-folders or not")
+    p.add_argument("--weights", required=True, help="weights.safetensors of a run")
+    p.add_argument("--size", type=int, help="side of the squares (default: the network's global size, else 224)")
+    p.add_argument("--saturation", type=float, default=1.0, help="factor on the predicted a*, b* (1)")
+    p.add_argument("--mean-color", metavar="FOLDER or A,B",
+                   help="for the mean-color baseline: the pictures trained on, or their mean a*, b* "
+                        "(default: the mean of the pictures measured)")  # fmt: skip
+    p.add_argument("--backend", choices=BACKENDS, default=default_backend())
+    p.add_argument("--json", action="store_true", help="everything as JSON on stdout")
+    p.add_argument("--sheet", metavar="FILE", help="write a picture of the best, the median and the worst results")
+    return p
 
 
 def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="PIL")
-    p = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__.partition("\n")[0])
-    p.add_argument("photos", help="folder of pictures, in sub-folders or not")
-    p.add_argument("--weights", required=True, help="weights.safetensors of a run")
-    p.add_argument("--size", type=int, help="side of the squares (default: the network's global size, else 224)")
-    p.add_argument("--backend", choices=BACKENDS, default=default_backend())
-    p.add_argument("--json", action="store_true")
-    options = p.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        net = Network.load(options.weights, options.backend, xp=array_module_of(options.backend))
-        size = options.size or net.settings.global_size or 224
-        if not 8 <= size <= 4096 or size % 8:
-            raise TrainError(f"--size must be a multiple of 8 from 8 to 4096, got {size}")
-        pictures = scan(options.photos, size)
-        score = evaluate(net, pictures)
+        run(options)
+    except ImportError as error:
+        return fail(f"{error.name} is not installed: pip install -e '.[evaluate]'")
+    except OSError as error:
+        return fail(f"{error.filename or options.sheet}: {error.strerror or error}")
     except (TrainError, WeightsError) as error:
         return fail(str(error))
-    except ImportError as error:
-        return fail(f"--backend {options.backend} cannot run here ({error}); try another one")
     except MemoryError:
         return fail("out of memory; try a smaller --size")
     except KeyboardInterrupt:
         return 130
-    print(*pictures.report(), sep="\n", file=sys.stderr)
-    print(json.dumps(asdict(score) | {"gain": score.gain, "size": size}) if options.json else score)
     return 0
 
 
 def fail(message: str) -> int:
     print(f"train.evaluate: {message}", file=sys.stderr)
     return 2
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measures and prints. Raises TrainError or WeightsError for what cannot be measured."""
+    from train import quality
+
+    if not 0 <= options.saturation < float("inf"):
+        raise TrainError(f"--saturation must be at least 0, got {options.saturation}")
+    try:
+        net = Network.load(options.weights, options.backend, xp=array_module_of(options.backend))
+    except ImportError as error:
+        raise TrainError(f"--backend {options.backend} cannot run here ({error}); try another one") from None
+    size = options.size or net.settings.global_size or 224
+    if not 8 <= size <= 4096 or size % 8:
+        raise TrainError(f"--size must be a multiple of 8 from 8 to 4096, got {size}")
+    pictures = scan(options.photos, size)
+    print(*pictures.report(), sep="\n", file=sys.stderr)
+    mean_ab, mean_of = the_mean(options.mean_color, pictures)
+    result = quality.measure(net, pictures, mean_ab, options.saturation)
+    told = summary(result, pictures, net) | {
+        "size": size, "saturation": options.saturation, "mean_ab": [round(float(x), 2) for x in mean_ab],
+        "mean_of": mean_of, "weights": options.weights,
+    }  # fmt: skip
+    told["protocol"] = {name: text.format(**told) for name, text in quality.PROTOCOL.items()}
+    print(json.dumps(told, indent=2) if options.json else as_text(told))
+    if options.sheet:
+        from train.sheet import draw_best_and_worst
+
+        draw_best_and_worst(net, pictures, result, options.saturation, Path(options.sheet))
+        print(f"look at {options.sheet}", file=sys.stderr)
+
+
+def the_mean(asked: str | None, pictures: Pictures) -> tuple[np.ndarray, str]:
+    """(mean a* and b*, of what)."""
+    from train.quality import mean_color
+
+    if asked is None:
+        return mean_color(pictures), "the pictures measured"
+    if Path(asked).is_dir():
+        return mean_color(scan(asked, pictures.short_side, memory=0)), asked
+    try:
+        a, b = map(float, asked.split(","))
+    except ValueError:
+        raise TrainError(f"--mean-color must be a folder or two numbers A,B, got {asked}") from None
+    return np.array([a, b]), "--mean-color"
+
+
+def summary(result: "Quality", pictures: Pictures, net: Network) -> dict[str, Any]:
+    """The figures of ours and of both baselines; gain: dB of chroma PSNR over grey, and over the mean color."""
+    kinds: dict[str, Any] = {kind: result.summary(kind) for kind in result.values if kind != "truth"}
+    kinds["truth"] = {"colorfulness": float(result.values["truth"]["colorfulness"].mean())}
+    classes = len(net.settings.classes)
+    for k in (1, 5):
+        if (share := result.top(k)) is not None:
+            kinds["ours"][f"top{k}"] = 100 * share
+            for baseline in ("grey", "mean_color"):  # which cannot tell: chance
+                kinds[baseline][f"top{k}"] = 100 * min(1.0, k / classes)
+    gains = {f"gain_over_{kind}": kinds["ours"]["chroma_psnr"] - kinds[kind]["chroma_psnr"]
+             for kind in ("grey", "mean_color")}  # fmt: skip
+    return {"pictures": len(pictures), **kinds, **gains, "classes": told_classes(result, pictures, net)}
+
+
+def told_classes(result: "Quality", pictures: Pictures, net: Network) -> str:
+    """Of how many pictures the class could be measured, and why not of all."""
+    if not net.settings.global_size:
+        return "top-1, top-5: not measured, the network has no class branch"
+    known = int((result.ranks >= 0).sum())
+    foreign = sorted({pictures.classes[label] for label in pictures.labels[result.ranks < 0]})
+    if not known:
+        return (f"top-1, top-5: not measured, no folder of {pictures.root} is named as a class of the network "
+                f"({', '.join(net.settings.classes[:3])}, ...)")  # fmt: skip
+    missing = f"; no class of the network is named {', '.join(foreign[:5])}" if foreign else ""
+    chance = f"the baselines' are chance among {len(net.settings.classes)} classes"
+    return f"top-1, top-5: of {known} pictures; {chance}{missing}"
+
+
+def as_text(told: dict[str, Any]) -> str:
+    """The table and the protocol below it."""
+    kinds = ("ours", "grey", "mean_color", "truth")
+    lines = ["".join([f"{told['pictures']} pictures".ljust(30), *(f"{kind.replace('_', ' '):>12}" for kind in kinds)])]
+    for name, (title, form) in ROWS.items():
+        cells = [form.format(told[kind][name]) if name in told[kind] else "" for kind in kinds]
+        if any(cells):
+            lines.append("".join([title.ljust(30), *(f"{cell:>12}" for cell in cells)]))
+    lines.append(f"chroma PSNR: {told['gain_over_grey']:+.2f} dB over grey, {told['gain_over_mean_color']:+.2f} dB "
+                 "over the mean color")  # fmt: skip
+    lines += [told["classes"], f"saturation: {told['saturation']:g}", "", "protocol"]
+    return "\n".join(lines + [f"  {name}: {text}" for name, text in told["protocol"].items()])
 
 
 if __name__ == "__main__":

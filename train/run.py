@@ -11,8 +11,8 @@ from nn import Adadelta, Network
 from nn.backends import array_module_of
 from train import TrainError, checkpoint
 from train.checkpoint import Checkpoint, Progress
+from train.chroma import evaluate
 from train.data import Batch, Pictures, scan
-from train.evaluate import evaluate
 from train.metrics import Bar, Metrics
 
 

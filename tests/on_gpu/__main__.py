@@ -1,0 +1,240 @@
+"""`make gpu`: everything that only a GPU can show, in at most 9 minutes, with the Python that is there.
+
+Parts: 1 operations, 2 the network and compute-sanitizer, 3 `bench kernels`, 4 `bench network`. What is found goes into
+the folder as it comes: checks.jsonl (a line a check), log.txt (what programs printed), kernels.csv, network.csv,
+network.json, and at last summary.txt, which is printed too. Exit status 1 where a check failed or a part did not end.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+NEEDED = ("numpy", "ml_dtypes", "safetensors", "cupy", "triton", "hypothesis", "pytest")
+BENCH = ("torch",)
+SHARES = {1: 0.42, 2: 0.18, 3: 0.2, 4: 0.2}  # of the minutes, one part after the other; what one leaves goes on
+RESTARTS = 4  # of a unit whose process broke
+SANITIZED = ("conv3x3", "upsample2x_conv3x3", "linear", "fusion", "class_loss", "adadelta", "color")
+SMALL_INPUT = 20000  # elements of a sanitized check
+
+
+class Folder:
+    """Where results go, and until when."""
+
+    def __init__(self, path: Path, end: float) -> None:
+        self.path, self.end = path, end
+        self.notes: list[str] = []
+        self.compiled = False
+        path.mkdir(parents=True, exist_ok=True)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        print(text, flush=True)
+
+    def program(self, *command: str, seconds: float) -> tuple[int, str]:
+        """Runs a program; (exit status, what it printed). 124: it was ended after that time."""
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        try:
+            text, status = process.communicate(timeout=max(1.0, seconds))[0], process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            text, status = process.communicate()[0], 124
+        head = f"$ {' '.join(command)}\n"
+        with (self.path / "log.txt").open("a") as log:
+            log.write(f"{head}{text}[exit status {status}, {time.perf_counter() - begun:.0f} s]\n\n")
+        return status, text
+
+    def line(self, line: dict[str, Any]) -> None:
+        with (self.path / "checks.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Of all checks so far, the last word on each."""
+        file, found = self.path / "checks.jsonl", {}
+        for text in file.read_text().splitlines() if file.exists() else ():
+            line = json.loads(text)
+            found[line["unit"], line["check"]] = line
+        return list(found.values())
+
+
+def main(argv: list[str]) -> int:
+    p = argparse.ArgumentParser(prog="python -m tests.on_gpu", description=__doc__)
+    p.add_argument("--part", type=int, nargs="+", choices=SHARES, default=list(SHARES), help="only these, for portions")
+    p.add_argument("--minutes", type=float, default=9.0, help="for all chosen parts together (default 9)")
+    p.add_argument("--out", type=Path, help="folder for the results (default: bench/results/ and the GPU's name)")
+    options = p.parse_args(argv)
+    begun = time.perf_counter()
+    if missing := [name for name in NEEDED if not find_spec(name)]:
+        print(f"make gpu: this Python lacks {', '.join(missing)}; put a folder with them on PYTHONPATH, or name "
+              "another with PYTHON=...", file=sys.stderr)
+        return 2
+    name, cores = gpu_name(), len(os.sched_getaffinity(0))
+    if not name:
+        print("make gpu: nvidia-smi names no GPU here; `make test` checks the kernels without one", file=sys.stderr)
+        return 2
+    folder = Folder(options.out or ROOT / "bench/results" / slug(name), begun + 60 * options.minutes)
+    for file in ("checks.jsonl", "log.txt") if 1 in options.part else ():  # of an earlier run
+        (folder.path / file).unlink(missing_ok=True)
+    folder.note(f"{name}, {cores} cores; {sys.version.split()[0]}, into {folder.path}")
+    for part in options.part:
+        left = folder.end - time.perf_counter()
+        later = sum(SHARES[k] for k in options.part if k >= part)
+        started = time.perf_counter()
+        PARTS[part](folder, left * SHARES[part] / later, cores)
+        folder.note(f"part {part}: {time.perf_counter() - started:.0f} s")
+    text, status = summary(folder)
+    (folder.path / "summary.txt").write_text(text)
+    print(text)
+    return status
+
+
+def operations(folder: Folder, seconds: float, cores: int) -> None:
+    """Every operation's units, many at a time, the longest first."""
+    count = int(folder.program(sys.executable, "-c", "from tests.on_gpu import operations as o; print(len(o.units()))",
+                               seconds=60)[1].split()[-1])  # fmt: skip
+    end = time.perf_counter() + seconds
+    with ThreadPoolExecutor(max(1, cores - 2)) as pool:
+        list(pool.map(partial(unit, folder, end), map(str, range(count))))
+
+
+def unit(folder: Folder, end: float, name: str) -> None:
+    """One unit to its end: a process that broke is followed by another, from the next check on."""
+    skip = 0
+    for _ in range(1 + RESTARTS):
+        left = end - time.perf_counter()
+        if left < 5:
+            folder.note(f"unit {name}: no time left from check {skip} on")
+            return
+        file = str(folder.path / "checks.jsonl")
+        status, text = folder.program(
+            sys.executable, "-m", "tests.on_gpu.worker", name, file, "--skip", str(skip), seconds=left
+        )
+        if status == 0:
+            return
+        mine = [line for line in folder.lines() if line["number"] == name]
+        last = max(mine, key=lambda line: line["check"], default={"unit": f"unit {name}", "number": name, "check": skip,
+                                                                 "what": "start", "state": "started"})  # fmt: skip
+        if last["state"] == "started":
+            folder.line(last | {"state": "error", "found": f"the process ended with {status}: {text[-600:]}"})
+        skip = last["check"] + 1
+
+
+def whole_network(folder: Folder, seconds: float, cores: int) -> None:
+    """The network's checks beside compute-sanitizer on small inputs of every operation."""
+    end, tool = time.perf_counter() + seconds, shutil.which("compute-sanitizer")
+    if not tool:
+        folder.note("compute-sanitizer: not there, left out")
+    numbers = sanitized() if tool else []
+    with ThreadPoolExecutor(max(2, cores // 2)) as pool:
+        checks = pool.submit(unit, folder, end, "network")
+        list(pool.map(partial(sanitize, folder, end, tool), numbers))
+        checks.result()
+
+
+def sanitized() -> list[int]:
+    from tests.on_gpu.operations import units
+
+    wanted = ("bfloat16", "float32")
+    return [k for k, u in enumerate(units()) if u.op in SANITIZED and u.arithmetic in wanted]
+
+
+def sanitize(folder: Folder, end: float, tool: str | None, number: int) -> None:
+    file = folder.path / f"sanitized-{number}.jsonl"
+    command = [str(tool), "--tool", "memcheck", "--error-exitcode", "9", sys.executable, "-m", "tests.on_gpu.worker"]
+    status, text = folder.program(
+        *command, str(number), str(file), "--largest", str(SMALL_INPUT), "--no-pool", seconds=end - time.perf_counter()
+    )
+    errors = [line for line in text.splitlines() if "ERROR SUMMARY" in line]
+    state = {0: "passed", 124: "unfinished"}.get(status, "failed")
+    name = json.loads(file.read_text().splitlines()[0])["unit"] if file.exists() else f"unit {number}"
+    folder.line({"unit": f"sanitized: {name}", "number": "sanitizer", "check": number, "state": state,
+                 "what": "compute-sanitizer memcheck", "found": (errors or [text[-600:]])[-1].strip("= ")})  # fmt: skip
+    file.unlink(missing_ok=True)
+
+
+def compile_ahead(folder: Folder, seconds: float, cores: int) -> None:
+    """What both benchmarks start at batch 1 and 128, compiled by all cores into Triton's cache on the disk."""
+    command = (sys.executable, "-m", "bench", "gpu", "--arch", architecture(), "--jobs", str(cores))
+    if not folder.compiled:
+        folder.program(*command, seconds=seconds)
+    folder.compiled = True
+
+
+def kernels(folder: Folder, seconds: float, cores: int) -> None:
+    bench(folder, seconds, cores, "kernels", "--backend", "gpu", "--batch", "128", "--seconds", "0.2",
+          "--csv", str(folder.path / "kernels.csv"))  # fmt: skip
+
+
+def network(folder: Folder, seconds: float, cores: int) -> None:
+    minutes = max(0.5, (seconds - 75) / 60)  # besides: start, the check against PyTorch, compiling
+    bench(folder, seconds, cores, "network", "--backend", "gpu", "--batch", "1", "128", "--minutes", f"{minutes:.1f}",
+          "--csv", str(folder.path / "network.csv"), "--json", str(folder.path / "network.json"))  # fmt: skip
+
+
+def bench(folder: Folder, seconds: float, cores: int, *command: str) -> None:
+    end = time.perf_counter() + seconds
+    if missing := [name for name in BENCH if not find_spec(name)]:
+        folder.note(f"bench {command[0]}: left out, this Python lacks {', '.join(missing)}")
+        return
+    compile_ahead(folder, seconds / 2, cores)
+    status, text = folder.program(sys.executable, "-m", "bench", *command, seconds=end - time.perf_counter())
+    print(text, flush=True)
+    if status:
+        folder.note(f"bench {command[0]}: exit status {status}{' (no time left)' * (status == 124)}, see log.txt")
+
+
+def summary(folder: Folder) -> tuple[str, int]:
+    """The text, and the exit status."""
+    lines = folder.lines()
+    units: dict[str, list[dict]] = {}
+    for line in lines:
+        units.setdefault(line["unit"], []).append(line)
+    text = []
+    for name, checks in sorted(units.items()):
+        bad = [c for c in checks if c["state"] != "passed"]
+        text.append(f"{name:44} {len(checks) - len(bad)} of {len(checks)} passed")
+        text += [f"    {c['state']}: {c['what']}: {c.get('found', 'killed').partition(chr(10))[0][:400]}" for c in bad]
+    passed = sum(line["state"] == "passed" for line in lines)
+    notes = [n for n in folder.notes if n.startswith(("bench", "unit", "compute"))]
+    text += [*notes, f"{passed} passed, {len(lines) - passed} failed"]
+    return "\n".join(text) + "\n", int(passed < len(lines) or any("exit status" in n for n in notes))
+
+
+def gpu_name() -> str:
+    return smi("name")
+
+
+def architecture() -> str:
+    return "sm_" + (smi("compute_cap") or "9.0").replace(".", "")
+
+
+def smi(field: str) -> str:
+    try:
+        command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return ""
+
+
+def slug(name: str) -> str:
+    return "-".join(name.lower().replace("nvidia", "").split()) or "gpu"
+
+
+PARTS: dict[int, Callable[[Folder, float, int], None]] = {1: operations, 2: whole_network, 3: kernels, 4: network}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@ import math
 import os
 import threading
 from copy import copy
+from pathlib import Path
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -13,10 +14,15 @@ from colorize import join, memory
 from colorize.luminance import bands, lightness
 from colorize.picture import Picture, from_array, from_pil
 from kernels.arrays import Array
-from nn import Network, default_backend, default_dtype, tiles
+from nn import Network, WeightsError, default_backend, default_dtype, tiles
 from nn.backends import array_module_of
 from nn.resize import triangle_weights
 
+WEIGHTS = Path(__file__).parent / "weights.safetensors"
+NO_WEIGHTS = (
+    "no weights: name a file with --weights. To make one: `make demo`, or "
+    "`python -m train PHOTOS --out RUN`, then --weights RUN/weights.safetensors"
+)
 FULL = "full"  # render size: the picture's own
 WITHOUT_GLOBAL = 448  # longest side that a network without global branch sees by default
 MULTIPLE = 8  # of the network's height and width
@@ -40,28 +46,32 @@ class Colorizer:
     """Colors photographs and keeps their luminance.
 
         from colorize import Colorizer
-        colorizer = Colorizer("weights.safetensors")
+        colorizer = Colorizer()
         colored = colorizer(image)
 
-    weights: a file that training wrote, or a `Network`. backend: reference, cpu or gpu; by default the best that this
-    machine has. render_size: longest side, in pixels, of the picture that the network sees, or "full"; by default one
-    and a half times the side that its global branch sees, which gives a photograph of 3:2 the short side of training.
-    dtype: of the activations; by default what the backend does best. max_memory: bytes that the process may take while
-    the network runs: a picture that needs more goes through it in tiles, with the same result.
+    weights: a file that training wrote, or a `Network`; by default the file that comes with the program. backend:
+    reference, cpu or gpu; by default the best that this machine has. render_size: longest side, in pixels, of the
+    picture that the network sees, or "full"; by default one and a half times the side that its global branch sees,
+    which gives a photograph of 3:2 the short side of training. dtype: of the activations; by default what the backend
+    does best. max_memory: bytes that the process may take while the network runs: a picture that needs more goes
+    through it in tiles, with the same result.
     One instance may be called from several threads: they take turns at the network, which is in memory once.
     Errors: `nn.WeightsError` (a ValueError) for a weights file that cannot be used, ValueError for a render_size < 1,
     MemoryError where max_memory leaves no room for the smallest tile.
     """
 
     def __init__(
-        self, weights: str | os.PathLike | Network, backend: str | None = None, render_size: int | str | None = None,
-        dtype: str | None = None, max_memory: int | None = None,
+        self, weights: str | os.PathLike | Network | None = None, backend: str | None = None,
+        render_size: int | str | None = None, dtype: str | None = None, max_memory: int | None = None,
     ) -> None:
         if isinstance(render_size, str) and render_size != FULL or isinstance(render_size, int) and render_size < 1:
             raise ValueError(f"colorize: render_size must be at least 1 or 'full', got {render_size!r}")
+        if weights is None and not WEIGHTS.is_file():
+            raise WeightsError(f"colorize: {NO_WEIGHTS}")
         if not isinstance(weights, Network):
             backend = backend or default_backend()
-            weights = Network.load(weights, backend, dtype or default_dtype(backend), array_module_of(backend))
+            dtype = dtype or default_dtype(backend)
+            weights = Network.load(weights or WEIGHTS, backend, dtype, array_module_of(backend))
         self.net, self.settings, self.max_memory = weights, weights.settings, max_memory
         by_default = 3 * self.settings.global_size // 2 or WITHOUT_GLOBAL
         self.render_size = None if render_size == FULL else int(render_size or by_default)

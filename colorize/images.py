@@ -84,6 +84,15 @@ def decode(path: Path) -> Picture:
     return make(Planes(colors, alpha, planes.white), said, notes)
 
 
+def size(path: Path) -> tuple[int, int]:
+    """Width and height as the file states them; 0 where `read` must say why not."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except Exception:  # of a damaged or hostile header
+        return 0, 0
+
+
 def most_memory(path: Path) -> tuple[str, int]:
     """(its size in words, bytes that reading, coloring and writing it takes at most); 0 where `read` must say why not.
 

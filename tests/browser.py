@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
+TEXT = "return document.body.innerText"
 OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
 
 
@@ -25,7 +26,7 @@ class Browser:
         options = {"binary": CHROMIUM, "args": [*OPTIONS, f"--window-size={width},{height}"]}
         if dark:
             options["args"].append("--blink-settings=preferredColorScheme=0")
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
         self.base, self.width, self.height = url, width, height
         session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.base = f"{url}/session/{session['sessionId']}"
@@ -42,12 +43,39 @@ class Browser:
         """A command of Chromium's own protocol."""
         return self.call("POST", "/goog/cdp/execute", {"cmd": name, "params": parameters})
 
-    def open(self, path: Path) -> None:
-        self.call("POST", "/url", {"url": path.resolve().as_uri()})
+    def open(self, page: Path | str) -> None:
+        """A file, or an address."""
+        self.call("POST", "/url", {"url": page if isinstance(page, str) else page.resolve().as_uri()})
 
     def run(self, script: str) -> Any:
         """The value that the script returns."""
         return self.call("POST", "/execute/sync", {"script": script, "args": []})
+
+    def wait(self, script: str, seconds: float = 60) -> Any:
+        """What the script returns as soon as that is true."""
+        end = time.monotonic() + seconds
+        while not (value := self.run(script)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{script} is still {value!r}; the page says: {self.run(TEXT)}")
+            time.sleep(0.1)
+        return value
+
+    def upload(self, selector: str, *paths: Path) -> None:
+        """These files into an input for files."""
+        found = self.call("POST", "/element", {"using": "css selector", "value": selector})
+        text = "\n".join(str(path.resolve()) for path in paths)
+        self.call("POST", f"/element/{next(iter(found.values()))}/value", {"text": text})
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """The pointer, pressed, from one place to another."""
+        for kind, (x, y) in (("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
+            event = {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
+            self.command("Input.dispatchMouseEvent", event)
+
+    def requests(self) -> list[str]:
+        """Addresses that were asked for since the last call."""
+        entries = [json.loads(e["message"])["message"] for e in self.call("POST", "/se/log", {"type": "performance"})]
+        return [e["params"]["request"]["url"] for e in entries if e["method"] == "Network.requestWillBeSent"]
 
     def move(self, x: float, y: float) -> None:
         """The pointer, in pixels of the window."""

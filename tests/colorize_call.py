@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
 def call(tmp_path, weights, monkeypatch, capsys):
     """call(*arguments) -> (exit code, stdout, stderr), in an empty folder, with weights."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("colorize.__main__.default_backend", lambda: "reference")  # compiles nothing
+    monkeypatch.setattr("colorize.options.default_backend", lambda: "reference")  # compiles nothing
 
     def run(*arguments, weights=weights):
         code = program.main([*map(str, arguments), *(["--weights", str(weights)] if weights else [])])

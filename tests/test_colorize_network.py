@@ -8,7 +8,7 @@ from colorize import Colorizer, join
 from colorize.colorizer import shrink
 from colorize.picture import from_array, from_pil
 from kernels import color
-from nn import Network
+from nn import Network, WeightsError
 from nn.resize import resize
 from tests.drawn import draw
 from tests.helpers import rejects
@@ -102,6 +102,22 @@ def test_weights_are_loaded_in_the_dtype_that_suits_the_backend(tmp_path, colori
     colorizer.net.save(tmp_path / "tiny.safetensors")
     assert Colorizer(tmp_path / "tiny.safetensors", "reference").net.dtype == np.float32
     assert Colorizer(tmp_path / "tiny.safetensors", "reference", dtype="float64").net.dtype == np.float64
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_the_default_weights_lie_beside_the_program_in_float16(tmp_path, monkeypatch, colorizer, backend):
+    path = tmp_path / "weights.safetensors"
+    monkeypatch.setattr("colorize.colorizer.WEIGHTS", path)
+    with pytest.raises(WeightsError, match="^colorize: no weights: name a file"):
+        Colorizer()
+    colorizer.net.save(path, np.float16)
+    ours = Colorizer(backend=backend, dtype="float32")
+    want = Network.load(path)
+    for name, view in ours.net.parameters.views.items():
+        assert view.dtype == np.float32 and np.array_equal(view, want.parameters.views[name])
+        assert np.array_equal(view, colorizer.net.parameters.views[name].astype(np.float16))
+    photograph = np.asarray(draw(1))
+    assert np.abs(ours(photograph).astype(int) - Colorizer(want)(photograph)).max() <= 1
 
 
 @pytest.mark.parametrize("height, width", [(250, 333), (330, 61)])

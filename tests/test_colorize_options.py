@@ -7,8 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-import colorize.__main__ as program
-from colorize import images
+from colorize import files, images, options
 from nn import Network
 from tests import colorize_call
 from tests.colorize_call import photographs
@@ -35,7 +34,7 @@ def test_a_backend_that_cannot_run_is_one_line(call, monkeypatch):
     def fail(*_, **__):
         raise ModuleNotFoundError("No module named 'cupy'")
 
-    monkeypatch.setattr(program, "Colorizer", fail)
+    monkeypatch.setattr(options, "Colorizer", fail)
     code, _, err = call("a.png", "--out", "out.png", "--backend", "gpu")
     wanted = "the backend gpu cannot run here (No module named 'cupy'); try --backend reference"
     assert (code, err) == (1, f"colorize: {wanted}\n")
@@ -71,7 +70,7 @@ def test_a_limit_of_memory_that_is_too_low_is_one_line(call, monkeypatch):
     assert code == 1 and re.fullmatch(
         r"colorize: a\.png: 300 x 200 pixels of 8 bits may take [\d.]+[MG] of memory, over the limit of 1M; raise "
         r"--max-memory, or make it smaller\n", err)  # fmt: skip
-    monkeypatch.setattr(program, "check_memory", lambda *_: None)  # the picture would fit, but not the network's tiles
+    monkeypatch.setattr(files, "check_memory", lambda *_: None)  # the picture would fit, but not the network's tiles
     code, _, err = call(*full)
     assert code == 1 and re.fullmatch(
         r"colorize: a\.png: not enough memory for 300 x 200 pixels \(the limit of 1M is too low, at least [\d.]+[MG] "

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import colorize.__main__ as program
-from colorize import images
+from colorize import images, options
 from tests import colorize_call
 from tests.colorize_call import PATH_TAKEN, files, photographs
 from tests.picture_files import grey, luminance
@@ -131,7 +130,7 @@ def test_weights_that_cannot_be_used_are_one_line(call, weights, monkeypatch):
                           ("text.safetensors", "not a whole"), ("wide.safetensors", "must be ")):  # fmt: skip
         code, _, err = call("a.png", "--out", "out.png", weights=name)
         assert code == 1 and err.startswith(f"colorize: {name}: ") and message in err and err.count("\n") == 1, err
-    monkeypatch.setattr(program, "WEIGHTS", Path("default.safetensors"))
+    monkeypatch.setattr(options, "WEIGHTS", Path("default.safetensors"))
     code, _, err = call("a.png", "--out", "out.png", weights=None)
     assert code == 1 and "make demo" in err and "--weights RUN/weights.safetensors" in err and err.count("\n") == 1
     shutil.copy(weights, "default.safetensors")

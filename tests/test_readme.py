@@ -3,13 +3,27 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from kernels.gradcheck import GradientError
+from tests.drawn import draw
+from tests.picture_files import network
 
 TEXT = (Path(__file__).parent.parent / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-LIBRARY, CHECKER, *_ = PYTHON
+COLORIZER, LIBRARY, CHECKER, *_ = PYTHON
+
+
+def test_the_colorizer_example_colors(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("colorize.colorizer.default_backend", lambda: "reference")  # compiles nothing
+    (tmp_path / "RUN").mkdir()
+    network().save("RUN/weights.safetensors")
+    draw(0).convert("L").save("old.jpg")
+    exec(COLORIZER, {})
+    assert np.ptp(np.asarray(Image.open("new.png")).astype(int), -1).max() > 10
 
 
 def test_the_library_example_runs():

@@ -1,0 +1,187 @@
+"""What one open page holds: its photographs in a folder of their own, their colors on the screen, the files to take."""
+
+import shutil
+import tempfile
+import threading
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from colorize import files, images, join
+from colorize.colorizer import Colorizer, shrink
+from colorize.paths import Job
+from colorize.picture import ImageError
+
+SHOWN, THUMBNAIL = 1280, 240  # pixels: longest side of what the page shows
+QUALITY = 90  # of the pictures shown
+
+
+class Choice(NamedTuple):
+    """The settings on the page. render_size: None for the colorizer's own."""
+
+    saturation: float = 1
+    render_size: int | str | None = None
+    blend: float = 1
+
+
+@dataclass
+class Photo:
+    """A photograph on the page. grey: its codes `[h, w]` at the shown size. size: width and height of the file."""
+
+    source: Path
+    thumbnail: Path
+    before: Path
+    grey: np.ndarray
+    cover: np.ndarray | None
+    size: tuple[int, int]
+    notes: list[str]
+    chroma: tuple[tuple, join.Chroma, np.ndarray | None] | None = None  # what it was made with, and the prediction
+    shown: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+
+class Session:
+    """Files of one page, below `folder`; of one photograph at a time something is in memory at full size.
+
+    Methods raise ImageError with one line for the user, without the folder's name. `close` waits for what runs.
+    """
+
+    def __init__(self, colorizer: Colorizer, folder: Path, most_pixels: int) -> None:
+        self.colorizer, self.most_pixels = colorizer, most_pixels
+        self.folder = Path(tempfile.mkdtemp(prefix="page-", dir=folder))
+        self.photos: list[Photo] = []
+        self.at = 0
+        self.style: Path | None = None
+        self.taken = 0
+        self.busy = threading.RLock()
+
+    def close(self) -> None:
+        with self.busy:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.photos, self.style = [], None
+
+    def take(self, uploaded: str | Path, copy: bool = False) -> Path:
+        """The file, moved into a folder of its own and checked by its header."""
+        self.taken += 1
+        place = self.folder / str(self.taken)
+        place.mkdir()
+        source = place / Path(uploaded).name
+        (shutil.copyfile if copy else shutil.move)(uploaded, source)
+        width, height = images.size(source)
+        if width * height > self.most_pixels:
+            shutil.rmtree(place)
+            raise ImageError(f"{source.name}: {width} x {height} pixels, more than the {self.most_pixels / 1e6:g} "
+                             "megapixels that this page takes (--max-megapixels)")  # fmt: skip
+        return source
+
+    def add(self, uploaded: str | Path, copy: bool = False) -> None:
+        """One more photograph, which is then the one on the page."""
+        with self.busy:
+            source = self.take(uploaded, copy)
+            try:
+                picture = self.read(source)
+            except ImageError:
+                shutil.rmtree(source.parent)
+                raise
+            height, width = picture.luminance.shape
+            grey = shrink(picture.luminance, SHOWN)
+            cover = None if picture.alpha is None else shrink(picture.alpha, SHOWN)
+            pixels = covered(np.rint(grey * 255).astype(np.uint8)[..., None].repeat(3, 2), cover)
+            before, thumbnail = source.parent / "before.webp", source.parent / "thumbnail.webp"
+            Image.fromarray(pixels).save(before, quality=QUALITY)
+            small = Image.fromarray(pixels)
+            small.thumbnail((THUMBNAIL, THUMBNAIL))
+            small.save(thumbnail, quality=QUALITY)
+            self.photos.append(Photo(source, thumbnail, before, grey, cover, (width, height), picture.notes))
+            self.at = len(self.photos) - 1
+
+    def choose_style(self, uploaded: str | Path | None) -> None:
+        with self.busy:
+            self.style = None
+            if uploaded is not None:
+                source = self.take(uploaded)
+                self.read(source)
+                self.style = source
+
+    def read(self, source: Path) -> images.Picture:
+        with WithoutFolder(source):
+            files.check_memory(source, self.colorizer)
+            return images.read(source)
+
+    def colorizer_at(self, choice: Choice) -> Colorizer:
+        return self.colorizer.at(choice.render_size) if choice.render_size else self.colorizer
+
+    def show(self, photo: Photo, choice: Choice) -> tuple[Path, dict[str, float]]:
+        """(the colored picture as the page shows it, probabilities by scene)."""
+        with self.busy, WithoutFolder(photo.source):
+            key = choice.render_size, self.style, choice.blend if self.style else 1
+            if photo.chroma is None or photo.chroma[0] != key:
+                style = self.read(self.style).luminance if self.style else None
+                luminance = self.read(photo.source).luminance
+                photo.chroma = key, *self.colorizer_at(choice).predict(luminance, style, choice.blend)
+            _, chroma, probabilities = photo.chroma
+            values = join.saturate(chroma.values, chroma.space, choice.saturation)
+            pixels, _ = join.join(photo.grey, chroma._replace(values=values), np.dtype(np.uint8), 255)
+            photo.shown += 1  # a new name, or the browser shows the old picture
+            after = photo.source.parent / f"after-{photo.shown}.webp"
+            (photo.source.parent / f"after-{photo.shown - 2}.webp").unlink(missing_ok=True)
+            Image.fromarray(covered(pixels, photo.cover)).save(after, quality=QUALITY)
+            if probabilities is None:
+                return after, {}
+            return after, dict(self.colorizer.scenes(probabilities, len(probabilities)))
+
+    def make(self, photo: Photo, choice: Choice) -> tuple[Path, list[str]]:
+        """(the photograph in color as a file of its own format, what is told of it)."""
+        with self.busy, WithoutFolder(photo.source):
+            end = photo.source.suffix if photo.source.suffix.lower() in images.WRITE else ".png"
+            target = photo.source.parent / "colored" / f"{photo.source.stem}-color{end}"
+            style = self.read(self.style) if self.style else None
+            wishes = files.Wishes(style, choice.saturation, choice.blend)
+            lines = files.color(Job(photo.source, target), self.colorizer_at(choice), wishes)
+            return target, [line.removeprefix(f"{photo.source} -> {target}: ").strip() for line in lines]
+
+    def pack(self, made: list[Path]) -> Path:
+        """One archive of these files; those of the same name are numbered."""
+        with self.busy:
+            target, names = self.folder / "colored.zip", set()
+            with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+                for path in made:
+                    name, number = path.name, 1
+                    while name in names:
+                        number += 1
+                        name = f"{path.stem}-{number}{path.suffix}"
+                    names.add(name)
+                    archive.write(path, name)
+            return target
+
+
+class WithoutFolder:
+    """Errors of a `with` block name the file as the user knows it, and running out of memory is one of them."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, MemoryError):
+            raise ImageError(f"{self.source.name}: not enough memory ({images.one_line(error)})") from None
+        if isinstance(error, ImageError):
+            raise ImageError(str(error).replace(f"{self.source.parent}/", "")) from None
+        if isinstance(error, OSError):
+            raise ImageError(f"{self.source.name}: {error.strerror or error}") from None
+
+
+def covered(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """8-bit pixels on white paper."""
+    if alpha is None:
+        return pixels
+    return np.rint(255 - alpha[..., None] * (255 - pixels.astype(np.float32))).astype(np.uint8)

@@ -53,7 +53,7 @@ class Page:
         self.scenic = bool(colorizer.settings.global_size)
         self.examples = sorted(EXAMPLES.glob("*/*.jpg"))
         gr.Markdown(INTRODUCTION, elem_id="head")
-        self.drop = gr.File(show_label=False, file_count="multiple", file_types=KINDS, height=110, elem_id="drop")
+        self.drop = gr.File(show_label=False, file_count="multiple", file_types=KINDS, height=140, elem_id="drop")
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self.lay_out_settings()
@@ -170,7 +170,7 @@ class Page:
             gr.Markdown(caption(photo.name, "{} x {}".format(*photo.size), *photo.notes), visible=True),
             gr.Gallery([str(p.thumbnail) for p in photos], visible=len(photos) > 1, selected_index=session.at),
             gr.Button(f"Download {ending(photo.source)}", visible=True), gr.Button(visible=len(photos) > 1),
-            gr.Label(scenes or None, visible=bool(scenes)),
+            gr.Label({name.replace("_", " "): p for name, p in scenes.items()} or None, visible=bool(scenes)),
         ]  # fmt: skip
 
     def make_one(self, request: gr.Request, *choice: Any) -> list:

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 
 SIDE = 3072  # of the matrices
 BYTES = 256 << 20  # of each array that is copied, several times any cache
+GPU_SIDE, GPU_BYTES = 8192, 2 << 30  # milliseconds each, beside which waiting for them is little
 SECONDS = 1.0  # for each of the candidates
 
 
@@ -32,7 +34,9 @@ def ceilings(
     dtype: str, backend: str = "cpu", side: int = SIDE, size: int = BYTES, seconds: float = SECONDS
 ) -> Ceilings:
     """Measured now: a few seconds. dtype: bfloat16 or float32 (float64 on the reference)."""
-    candidates = gpu_candidates if backend == "gpu" else cpu_candidates
+    candidates = cpu_candidates
+    if backend == "gpu":
+        candidates, side, size = gpu_candidates, max(side, GPU_SIDE), max(size, GPU_BYTES)
     products, traffic = candidates(dtype, side, size)
     by_product = {name: 2 * side**3 / best(f, seconds) for name, f in products.items()}
     by_traffic = {name: count * size / best(f, seconds) for name, (count, f) in traffic.items()}
@@ -72,7 +76,7 @@ def cpu_candidates(dtype: str, side: int, size: int) -> tuple[dict, dict]:
 
 
 def gpu_candidates(dtype: str, side: int, size: int) -> tuple[dict, dict]:
-    """The same with CuPy (cuBLAS), larger: a GPU needs more work to be busy."""
+    """The same with CuPy, and with PyTorch, which may know a faster product of cuBLAS."""
     import cupy
 
     from nn.network import as_dtype
@@ -87,4 +91,9 @@ def gpu_candidates(dtype: str, side: int, size: int) -> tuple[dict, dict]:
     a, b = (cupy.random.standard_normal((side, side), cupy.float32).astype(as_dtype(dtype)) for _ in range(2))
     u, v = cupy.ones(size // 4, cupy.float32), cupy.zeros(size // 4, cupy.float32)
     products = {f"cupy.matmul {dtype}": done(lambda: cupy.matmul(a, b))}
+    if find_spec("torch"):
+        import torch
+
+        p, q = (torch.randn(side, side, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
+        products[f"torch.mm {dtype}"] = done(lambda: torch.mm(p, q))
     return products, {"copy": (2, done(lambda: cupy.copyto(v, u))), "triad": (3, done(lambda: cupy.add(u, v, out=v)))}

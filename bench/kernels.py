@@ -45,7 +45,14 @@ def main(argv: list[str]) -> int:
                 rows += measure(case, backend, dtype, limits, own, args)
             except CheckError as error:
                 failed += 1
-                print(error)
+                print(error, flush=True)
+            except Exception as error:
+                if backend != "gpu" or isinstance(error, BenchError):
+                    raise
+                failed += 1  # on a GPU time is scarce: what else there is still gets its turn
+                print(f"{case.name}: {type(error).__name__}: {error}", flush=True)
+            if args.csv and backend == "gpu":
+                results.write(args.csv, rows)  # whatever may come
     if args.csv:
         results.write(args.csv, rows)
     if failed:

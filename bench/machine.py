@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from datetime import date
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 PACKAGES = ("numpy", "numba", "torch", "cupy-cuda13x", "triton")
 
 
+@cache
 def machine() -> dict[str, Any]:
     """Name of the processor, number of cores, versions of what computes, date and commit of this checkout."""
     return {

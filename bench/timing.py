@@ -3,9 +3,11 @@ they can be trusted: how widely the rounds differ, and how much of the cores oth
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +97,7 @@ class Events:
     def __init__(self, flushed: bool = True) -> None:
         import cupy
 
-        self.cupy = cupy
+        self.cupy, self.stream = cupy, one_stream()
         self.buffer = cupy.zeros(256 << 20, cupy.uint8) if flushed else None
 
     def flush(self) -> None:
@@ -111,17 +113,34 @@ class Events:
         return self.cupy.cuda.get_elapsed_time(start, end) / 1e3
 
     def prepare(self, function: Function) -> Function:
-        """`function`, or the replay of a graph of what it starts on CuPy's current stream where that is small."""
+        """`function`, or the replay of a graph of what it starts where that is small and can be recorded."""
         for _ in range(3):
             seconds = self.time(function)
         if seconds > self.SMALL:
             return function
-        stream = self.cupy.cuda.Stream(non_blocking=True)
-        with stream:
-            stream.begin_capture()
-            function()
-            graph = stream.end_capture()
-        return lambda: graph.launch(self.cupy.cuda.Stream.null)
+        self.stream.begin_capture()
+        try:
+            kept = function()
+            graph = self.stream.end_capture()
+        except Exception:  # whatever PyTorch or CUDA may say: then what starting it takes is part of its time
+            if self.stream.is_capturing():
+                self.stream.end_capture()
+            return function
+        return lambda: (graph.launch(self.stream), kept)
+
+
+@cache
+def one_stream() -> Any:
+    """From now on CuPy and PyTorch (where it is imported) work on this stream of CuPy's, so that events around what
+    either starts see all of it, and a graph holds all of it: the default stream cannot be recorded."""
+    import cupy
+
+    cupy.cuda.Device().synchronize()
+    stream = cupy.cuda.Stream(non_blocking=True).use()
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        torch.cuda.set_stream(torch.cuda.ExternalStream(stream.ptr))
+    return stream
 
 
 def race(

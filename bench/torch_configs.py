@@ -17,11 +17,14 @@ from nn import Network
 RHO = 0.95
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 MODES = ("bf16 model", "bf16 autocast", "float32")
+MAX = "max-autotune"
+COMPILED = ("compiled", MAX)
 Work = Callable[[], object]
 
 
 class Config(NamedTuple):
-    """One configuration. how: eager, compiled, or jit frozen (forward only). optimizer: foreach or loop (step only)."""
+    """One configuration. how: eager, compiled, jit frozen (forward on a CPU), or on a GPU eager as a CUDA graph, or
+    compiled with max-autotune (which replays graphs, too). optimizer: foreach or loop (step only)."""
 
     mode: str
     layout: str
@@ -33,11 +36,17 @@ class Config(NamedTuple):
         return ", ".join(filter(None, ("torch " + self.mode, self.layout, self.how, self.optimizer)))
 
 
-def configs(work: str, quick: bool = False) -> list[Config]:
+def configs(work: str, quick: bool = False, device: str = "cpu") -> list[Config]:
     """In the order in which they are worth their time: compiled ones, minutes to make, come last.
 
     A compiled step takes the optimizer that is the faster one of the eager step: it is not part of what is compiled.
     """
+    if device != "cpu":
+        optimizer = "foreach" * (work == "step")
+        eager = [Config(mode, layout, how, optimizer) for how in ("graph", "eager")
+                 for layout, mode in product(LAYOUTS, MODES)]  # fmt: skip
+        compiled = [Config(mode, "channels_last", how) for how in ("compiled", MAX) for mode in MODES[:2]]
+        return eager if quick else eager + compiled
     if work == "forward":
         eager = [Config("bf16 model", layout, "jit frozen") for layout in LAYOUTS]
         eager += [Config(mode, layout) for mode, layout in product(MODES, LAYOUTS)]
@@ -51,7 +60,7 @@ def configs(work: str, quick: bool = False) -> list[Config]:
 def refusal(config: Config, device: str) -> str:
     """Why a configuration cannot run here; "" where it can."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if config.how == "compiled" and device == "cpu" and not compiler:
+    if config.how in COMPILED and device == "cpu" and not compiler:
         return "torch.compile needs a C++ compiler; install g++"
     return ""
 
@@ -83,13 +92,14 @@ class TorchSide:
 
     def work(self, work: str, config: Config) -> Work:
         """The function to be timed; compiling happens at its first call."""
-        return self.forward(config) if work == "forward" else TorchStep(self, config)
+        function = self.forward(config) if work == "forward" else TorchStep(self, config)
+        return as_graph(function) if config.how == "graph" else function
 
     def forward(self, config: Config) -> Work:
         model: Any = self.model(config)
         x = self.input(config)
-        if config.how == "compiled":
-            model = torch.compile(model, dynamic=False)
+        if config.how in COMPILED:
+            model = compiled(model, config)
         if config.how == "jit frozen":
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit: what it was is still measured
@@ -102,22 +112,38 @@ class TorchSide:
         return run
 
     def optimizer(self, config: Config) -> torch.optim.Optimizer:
-        key = config.layout, config.mode == "bf16 model", config.optimizer
+        key = config.layout, config.mode == "bf16 model", config.optimizer, config.how == "graph"
         if key not in self.optimizers:
             parameters = self.model(config).parameters()
-            self.optimizers[key] = torch.optim.Adadelta(parameters, rho=RHO, foreach=config.optimizer == "foreach")
+            how = {"foreach": config.optimizer == "foreach", "capturable": config.how == "graph"}
+            self.optimizers[key] = torch.optim.Adadelta(parameters, rho=RHO, **how)
         return self.optimizers[key]
 
 
+def compiled(function: Any, config: Config) -> Any:
+    return torch.compile(function, dynamic=False, mode=MAX if config.how == MAX else None)
+
+
+def as_graph(function: Work) -> Work:
+    """The replay of a CUDA graph of what the function starts, after PyTorch's own recipe."""
+    for _ in range(3):
+        function()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
 class TorchStep:
-    """A training step; `parts` collects the seconds of forward, backward and optimizer of every run."""
+    """A training step; `parts` collects the seconds of forward, backward and optimizer of every run on a CPU."""
 
     def __init__(self, side: TorchSide, config: Config) -> None:
         self.side, self.config, self.x = side, config, side.input(config)
         model: Any = side.model(config)
         self.loss, self.optimizer = model.loss, side.optimizer(config)
-        if config.how == "compiled":
-            self.loss = torch.compile(self.loss, dynamic=False)
+        if config.how in COMPILED:
+            self.loss = compiled(self.loss, config)
         self.parts: list[dict[str, float]] = []
 
     def __call__(self) -> None:
@@ -133,6 +159,4 @@ class TorchStep:
         self.parts.append(dict(zip(("forward", "backward", "optimizer"), map(float, np.diff(marks)))))
 
     def now(self) -> float:
-        if self.side.device != "cpu":
-            torch.cuda.synchronize()
         return time.perf_counter()

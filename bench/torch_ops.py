@@ -33,8 +33,10 @@ def configure(backend: str) -> None:
     """As many threads as there are cores; on a GPU the TF32 setting of our kernels, and cuDNN's own search."""
     torch.set_num_threads(core_count())
     if backend == "gpu":
+        from bench.timing import one_stream
         from kernels import launch
 
+        one_stream()
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = launch.precision() == "tf32"
 

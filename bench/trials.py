@@ -4,7 +4,7 @@ import time
 from typing import Any, NamedTuple
 
 from bench import BenchError
-from bench.torch_configs import Config, TorchSide, configs, refusal
+from bench.torch_configs import COMPILED, Config, TorchSide, configs, refusal
 
 LEAST = 4  # configurations are tried, however long that takes: the first ones, which are the fastest as a rule
 COMPILING = 20.0  # seconds that the first torch.compile is expected to take; later ones what the last one took
@@ -22,9 +22,9 @@ class Tried(NamedTuple):
 def trials(work: str, side: TorchSide, clock: Any, quick: bool, end: float) -> Tried:
     """Every configuration once, as far as the time suffices."""
     tried, compiling = Tried({}, {}, {}), COMPILING
-    for config in configs(work, quick):
+    for config in configs(work, quick, side.device):
         begun = time.perf_counter()
-        compiled = config.how == "compiled"
+        compiled = config.how in COMPILED
         if quick and config.optimizer == "loop" and config._replace(optimizer="foreach") != fastest(tried.seconds):
             continue  # the optimizer's part is the same in all of them
         if compiled:
@@ -55,6 +55,6 @@ def trial(work: str, config: Config, side: TorchSide, clock: Any, patience: floa
     try:
         function = side.work(work, config)
         first = clock.time(function)
-        return first if first > patience and config.how != "compiled" else clock.time(function), function
+        return first if first > patience and config.how not in COMPILED else clock.time(function), function
     except Exception as error:  # whatever a compiler of PyTorch's may raise
         raise BenchError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error

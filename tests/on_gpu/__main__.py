@@ -25,6 +25,7 @@ BENCH = ("torch",)
 SHARES = {1: 0.42, 2: 0.18, 3: 0.2, 4: 0.2}  # of the minutes, one part after the other; what one leaves goes on
 RESTARTS = 4  # of a unit whose process broke
 SANITIZED = ("conv3x3", "upsample2x_conv3x3", "linear", "fusion", "class_loss", "adadelta", "color")
+LONG = 300  # seconds for `bench kernels`
 SMALL_INPUT = 20000  # elements of a sanitized check
 
 
@@ -175,7 +176,8 @@ def compile_ahead(folder: Folder, seconds: float, cores: int) -> None:
 
 
 def kernels(folder: Folder, seconds: float, cores: int) -> None:
-    bench(folder, seconds, cores, "kernels", "--backend", "gpu", "--batch", "128", "--seconds", "0.2",
+    batch = "128" if seconds > LONG else "32"  # checks in float64 on the host take minutes at 128
+    bench(folder, seconds, cores, "kernels", "--backend", "gpu", "--batch", batch, "--seconds", "0.2",
           "--csv", str(folder.path / "kernels.csv"))  # fmt: skip
 
 

@@ -11,9 +11,10 @@ from nn import Adadelta, Network
 from tests.drawn import draw_folder
 from tests.runs import TINY, assert_same_bits, error_line, lines, new, seven_pictures, steps, train
 from train.checkpoint import CHECKPOINT, METRICS, WEIGHTS, load
-from train.data import batches, scan
+from train.data import scan
 from train.metrics import Bar
 from train.run import Run
+from train.stream import batches
 
 
 @pytest.fixture(scope="module")

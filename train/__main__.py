@@ -15,11 +15,11 @@ import numpy as np
 
 from nn import describe
 from train import TrainError, checkpoint
-from train.data import batches
 from train.interruption import Interruption
 from train.metrics import Bar, Metrics
 from train.options import length, parse, settle
 from train.run import Run, read_pictures
+from train.stream import batches
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +73,7 @@ def train(run: Run) -> int:
         return 0
     size, crop, seed = settings["batch"], settings["crop"], settings["seed"]
     run.warm_up()
-    stream = batches(run.pictures, size, crop, seed, progress.position, settings["workers"])
+    stream = batches(run.pictures, size, crop, seed, progress.position, settings["workers"], settings["shuffle"])
     metrics, bar = Metrics(run.folder, progress.step), Bar(end, getattr(progress, unit), unit)
     with Interruption() as interruption, closing(stream), metrics, bar, np.errstate(all="ignore"):
         begun = time.perf_counter()

@@ -50,6 +50,7 @@ FOR_GOOD: dict[str, tuple] = {
     "color_space": ("lab", tuple(color.CHANNELS), "of the predicted chroma"),
     "global_size": (None, number(int, 0, 4096, 8), "side that the global branch sees, default the crop; 0: no branch"),
     "near_grey": (NEAR_GREY, number(float, 0), "leave out pictures whose colors spread less; 0 keeps all"),
+    "shuffle": (1 << 14, count, "pictures of the buffer through which shards are read; folders: in any order"),
 }
 CHANGEABLE: dict[str, tuple] = {
     "backend": (None, BACKENDS, "default: the best that this machine has"),
@@ -57,7 +58,7 @@ CHANGEABLE: dict[str, tuple] = {
     "workers": (min(4, CPUS), count, "threads that read pictures"),
     "memory": (2.0, number(float, 0), "GiB of decoded pictures to keep"),
     "checkpoint_every": (500, count, "steps"),
-    "held_out": (None, str, "folder to measure on at every checkpoint"),
+    "held_out": (None, str, "folder or shards to measure on at every checkpoint"),
 }
 LENGTHS = ("steps", "epochs", "minutes")
 EPOCHS = 11.0  # the paper, section 4
@@ -70,7 +71,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     p = Parser(prog="python -m train", description="Trains the colorization network on a folder of class sub-folders.")
-    p.add_argument("photos", nargs="?", help="folder with one sub-folder of pictures a class")
+    p.add_argument("photos", nargs="?", help="folder with one sub-folder of pictures a class, or of shards")
     p.add_argument("--out", metavar="RUN", help="folder for the new run: checkpoint, weights, metrics, settings")
     p.add_argument("--resume", metavar="RUN", help="go on where this run stopped, with the same bits")
     p.add_argument("--force", action="store_true", help="start anew where --out holds a run already")

@@ -21,15 +21,17 @@ class PictureError(Exception):
     """A file that is no usable picture; the message says why, without the path."""
 
 
-def read(path: str | os.PathLike, short_side: int) -> np.ndarray:
-    """The picture as sRGB `[H, W, 3]` uint8, min(H, W) = short_side, enlarged or reduced as needed.
+def read(source: str | os.PathLike | bytes, short_side: int, enlarge: bool = True) -> np.ndarray:
+    """The picture as sRGB `[H, W, 3]` uint8, min(H, W) = short_side, reduced or (with `enlarge`) enlarged as needed.
 
-    EXIF orientation and an embedded color profile are applied, transparent parts become white.
-    Raises PictureError for whatever cannot be used, decompression bombs (Pillow's limit) and empty files among it.
+    source: a path, or what stands in the file. EXIF orientation and an embedded color profile are applied,
+    transparent parts become white. Raises PictureError for whatever cannot be used, decompression bombs (Pillow's
+    limit) and empty files among it.
     """
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as file:
             check_shape(*file.size)
+            short_side = short_side if enlarge else min(short_side, *file.size)
             file.draft("RGB", (2 * short_side, 2 * short_side))  # JPEG: decoded at 1/2, 1/4, 1/8 where that suffices
             profile = file.info.get("icc_profile")
             image = plain(ImageOps.exif_transpose(file))
@@ -41,7 +43,8 @@ def read(path: str | os.PathLike, short_side: int) -> np.ndarray:
         raise PictureError("no such file") from None
     except Exception as error:  # Pillow raises a dozen kinds for damaged files
         reason = "no picture" if isinstance(error, Image.UnidentifiedImageError) else str(error).strip()
-        reason = "empty file" if Path(path).stat().st_size == 0 else reason
+        size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+        reason = reason if size else "empty file"
         raise PictureError(" ".join(reason.split()) or type(error).__name__) from None
 
 

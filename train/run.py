@@ -12,8 +12,9 @@ from nn.backends import array_module_of
 from train import TrainError, checkpoint
 from train.checkpoint import Checkpoint, Progress
 from train.chroma import evaluate
-from train.data import Batch, Pictures, scan
+from train.data import Pictures, scan
 from train.metrics import Bar, Metrics
+from train.stream import Batch
 
 
 class Run:

@@ -40,6 +40,13 @@ class Parameters:
             name: self.flat[start : start + size].reshape(shape)
             for (name, shape), start, size in zip(shapes.items(), starts, sizes)
         }
+        self.starts = dict(zip(shapes, starts))
+
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """(first, last + 1) element of each layer's parameters in `flat`, zeros behind them included."""
+        layers = [name.removesuffix(".weight") for name in self.starts if name.endswith(".weight")]
+        starts = [self.starts[f"{layer}.weight"] for layer in layers]
+        return dict(zip(layers, zip(starts, (*starts[1:], self.flat.size))))
 
 
 def initialize(parameters: Parameters, settings: Settings, seed: int) -> None:

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from tests.drawn import draw_folder
 from tests.runs import TINY, assert_same_bits, error_line, lines, new, seven_pictures, train
-from train.checkpoint import CHECKPOINT, METRICS, WEIGHTS, load
+from train.checkpoint import CHECKPOINT, METRICS, WEIGHTS, begin, load
 
 ROOT = Path(__file__).parent.parent
 
@@ -90,6 +90,44 @@ def test_killed_at_any_moment_leaves_the_last_checkpoint(photos, tmp_path):
     assert_same_bits(whole, run)
 
 
+SAVING = """
+import sys
+from pathlib import Path
+from nn import Adadelta, Network
+from train import checkpoint
+run = Path(sys.argv[1])
+net = Network(0.25, 3, 16)
+optimizer, progress = Adadelta(net), checkpoint.Progress()
+print("begins", flush=True)
+while True:
+    progress.advance(1, 0.0, 0.0)
+    for array in checkpoint.state(net, optimizer).values():
+        array[:] = progress.step
+    checkpoint.save(run, net, optimizer, progress, {"seed": 0}, "x")
+"""
+
+
+def test_killed_while_it_writes_again_and_again(tmp_path):
+    """A process that does nothing but write checkpoints is killed twelve times: each time the last one is whole."""
+    cut_short = 0
+    for k in range(12):
+        process = subprocess.Popen([sys.executable, "-c", SAVING, tmp_path], cwd=ROOT, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        deadline = time.monotonic() + 60
+        while not (tmp_path / CHECKPOINT).exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        time.sleep(0.037 * k % 0.1)
+        process.kill()
+        process.communicate()
+        old = load(tmp_path)
+        assert all((x == old.progress.step).all() for x in old.arrays.values())
+        cut_short += any(tmp_path.glob(".checkpoint*.part"))
+        begin(tmp_path, {}, {}, new=False)
+        assert not any(tmp_path.glob(".*.part"))
+    assert cut_short  # a kill did come while a file was written
+
+
 # what cannot be resumed
 
 
@@ -118,6 +156,10 @@ def damage_metadata(run):
     rewrite(run, lambda a, m: m.update(progress='{"steps": 3}'))
 
 
+def damage_random(run):
+    rewrite(run, lambda a, m: m.update(random='{"made by": "a coin"}'))
+
+
 def rewrite(run, change):
     with safe_open(str(run / CHECKPOINT), framework="np") as file:
         metadata, stored = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}
@@ -128,7 +170,7 @@ def rewrite(run, change):
 @pytest.mark.parametrize("damage, says", [
     (damage_cut, "not a whole checkpoint"), (damage_text, "not a whole checkpoint"), (damage_missing, "--force"),
     (damage_foreign, "not a checkpoint of this program"), (damage_metadata, "damaged checkpoint"),
-    (damage_shape, "parameters must be"),
+    (damage_shape, "parameters must be"), (damage_random, "its order and crops are 'a coin'"),
 ])
 def test_damaged_checkpoints_are_refused(photos, tmp_path, capsys, damage, says):
     run = tmp_path / "run"

@@ -4,8 +4,9 @@
     RUN/weights.safetensors      the network for `nn.Network.load`
     RUN/metrics.jsonl            one line a step       RUN/settings.json, RUN/pictures.json   to be read by people
 
-Crops, flips and order are functions of the seed and the position, so these two are the random state. Every file but
-the metrics is written beside, flushed and renamed: what stops a run at any moment leaves the last whole one.
+Crops, flips and order are functions of the seed and the position, so these two are the random state, together with
+`stream.RANDOM`, which says what functions. Every file but the metrics is written beside, flushed and renamed: what
+stops a run at any moment leaves the last whole one.
 """
 
 import errno
@@ -21,22 +22,26 @@ from safetensors.numpy import save as to_safetensors
 from nn import Adadelta, Network
 from nn.parameters import write_whole
 from train import TrainError
+from train.stream import RANDOM
 
 FORMAT = "let-there-be-color-checkpoint/1"
+VERSION = "train 2: shards, several processes"  # of the program that wrote a file, for people who read its metadata
 CHECKPOINT, WEIGHTS, METRICS = "checkpoint.safetensors", "weights.safetensors", "metrics.jsonl"
 
 
 @dataclass
 class Progress:
-    """step: done so far. position: pictures seen. seconds: of training, over all sessions."""
+    """step: done so far. position: pictures seen. seconds: of training, over all sessions; waited: for pictures."""
 
     step: int = 0
     position: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
 
-    def advance(self, batch: int, seconds: float) -> None:
+    def advance(self, batch: int, seconds: float, waited: float) -> None:
         """One step more."""
-        self.step, self.position, self.seconds = self.step + 1, self.position + batch, self.seconds + seconds
+        self.step, self.position = self.step + 1, self.position + batch
+        self.seconds, self.waited = self.seconds + seconds, self.waited + waited
 
 
 @dataclass
@@ -73,8 +78,10 @@ def save(
     for name, x in arrays.items():
         if not np.isfinite(x).all():  # averages that overflowed would stop the parameters without a sign
             raise TrainError(diverged(name, progress.step, run))
-    texts = {"progress": asdict(progress), "settings": settings, "classes": net.settings.classes}
-    metadata = {"format": FORMAT, "fingerprint": fingerprint, **{k: json.dumps(v) for k, v in texts.items()}}
+    random = {"made by": RANDOM, "seed": settings["seed"], "position": progress.position}
+    texts = {"progress": asdict(progress), "settings": settings, "classes": net.settings.classes, "random": random}
+    about = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint}
+    metadata = {**about, **{k: json.dumps(v) for k, v in texts.items()}}
     put(run / CHECKPOINT, to_safetensors(arrays, metadata))
     try:
         net.save(run / WEIGHTS)
@@ -96,6 +103,9 @@ def load(run: Path) -> Checkpoint:
                 stated = metadata.get("format", "no format")
                 raise TrainError(f"{path}: not a checkpoint of this program (it states {stated}, wanted {FORMAT})")
             texts = {k: json.loads(metadata[k]) for k in ("progress", "settings", "classes")}
+            made_by = json.loads(metadata.get("random", "{}")).get("made by", RANDOM)
+            if made_by != RANDOM:
+                raise TrainError(f"{path}: its order and crops are {made_by!r}, this program has {RANDOM!r}")
             arrays = {name: file.get_tensor(name) for name in file.keys()}
         progress, classes = Progress(**texts["progress"]), tuple(texts["classes"])
         return Checkpoint(progress, texts["settings"], classes, metadata["fingerprint"], arrays)
@@ -111,13 +121,16 @@ def refuse_run(run: Path) -> None:
         raise TrainError(f"{run}: holds a run already; --resume {run} goes on with it, --force starts anew")
 
 
-def begin(run: Path, settings: dict[str, Any], pictures: dict[str, Any]) -> None:
-    """Makes the folder of a new run, removes what an older one left there, and writes down what this one is about."""
-    for file in old_files(run):
+def begin(run: Path, settings: dict[str, Any], pictures: dict[str, Any], new: bool) -> None:
+    """Writes down what a run is about; makes the folder of a new one and removes what an older one left there."""
+    for file in old_files(run) if new else ():
+        file.unlink()
+    for file in run.glob(".*.part"):  # of a process that was killed while it wrote
         file.unlink()
     run.mkdir(parents=True, exist_ok=True)
     put(run / "settings.json", settings)
-    put(run / "pictures.json", pictures)
+    if new:
+        put(run / "pictures.json", pictures)
 
 
 def old_files(run: Path) -> list[Path]:

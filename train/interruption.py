@@ -1,11 +1,14 @@
 """Ctrl-C and SIGTERM as a note to be read between two steps."""
 
 import signal
+import time
 from types import FrameType
 
 
 class Interruption:
-    """While entered, notes SIGINT and SIGTERM instead of dying of them; a second one raises KeyboardInterrupt.
+    """While entered, notes SIGINT and SIGTERM instead of dying of them; a later second one raises KeyboardInterrupt.
+
+    Within a second, it is the same one: both the terminal and torchrun send Ctrl-C on.
 
     signal: the number of the one that came, or 0.
     """
@@ -13,7 +16,7 @@ class Interruption:
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        self.signal = 0
+        self.signal, self.at = 0, 0.0
 
     @property
     def name(self) -> str:
@@ -33,6 +36,6 @@ class Interruption:
             signal.signal(number, handler)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
+        if self.signal and time.monotonic() > self.at + 1:
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal, self.at = number, time.monotonic()

@@ -101,3 +101,23 @@ class Bar:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+
+
+class Silent:
+    """Metrics and bar of a process that leaves telling to the first one."""
+
+    def update(self, *_: Any, **__: Any) -> None:
+        pass
+
+    step = write = say = update
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def tell(run: Path, step: int, length: tuple[float, float, str], rank: int) -> tuple[Metrics | Silent, Bar | Silent]:
+    """What tells of a run from `step` on; length: (total, done, unit) of `Bar`. Only the first process tells."""
+    return (Silent(), Silent()) if rank else (Metrics(run, step), Bar(*length))

@@ -96,10 +96,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def settle(options: argparse.Namespace, saved: dict[str, Any] | None) -> dict[str, Any]:
+def settle(options: argparse.Namespace, saved: dict[str, Any] | None, processes: int = 1) -> dict[str, Any]:
     """All settings of the run: those given, else those of the run that is resumed, else the defaults.
 
-    Raises TrainError where a setting that belongs to the run for good would change.
+    Raises TrainError where a setting that belongs to the run for good would change, or the processes cannot share it.
     """
     given = vars(options)
     settings = {name: default for name, (default, *_) in {**FOR_GOOD, **CHANGEABLE}.items()}
@@ -118,6 +118,8 @@ def settle(options: argparse.Namespace, saved: dict[str, Any] | None) -> dict[st
     for folder in ("photos", "held_out"):
         if given.get(folder):
             settings[folder] = os.path.abspath(given[folder])
+    if settings["batch"] % processes:
+        raise TrainError(f"--batch {settings['batch']} must be a multiple of the {processes} processes")
     if settings["global_size"] is None:
         settings["global_size"] = settings["crop"]
     settings["backend"] = settings["backend"] or default_backend()

@@ -1,5 +1,8 @@
 """A run: the network, its optimizer, the pictures and how far training has come."""
 
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,22 +16,28 @@ from train import TrainError, checkpoint
 from train.checkpoint import Checkpoint, Progress
 from train.chroma import evaluate
 from train.data import Pictures, scan
-from train.metrics import Bar, Metrics
-from train.stream import Batch
+from train.distributed import Lost, World
+from train.metrics import Bar, Metrics, Silent
+from train.stream import Batch, batches
 
 
 class Run:
     """Everything that the loop of `__main__.py` moves; folder is where its files go.
 
     settings: as `options.settle` gives them. held_out: pictures to measure on at every checkpoint, or None.
-    saved: the step of the checkpoint on the disk.
+    saved: the step of the checkpoint on the disk. world: the processes that train it together.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], pictures: Pictures, held_out: Pictures | None) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], pictures: Pictures, held_out: Pictures | None,
+        world: World | None = None,
+    ) -> None:
         self.folder, self.settings, self.pictures, self.held_out = folder, settings, pictures, held_out
+        self.world = world = world or World()
         architecture = ("width", "global_size", "fusion", "class_loss", "color_space", "backend", "dtype", "seed")
         try:
             self.xp = array_module_of(settings["backend"])
+            world.take_device(self.xp)
             self.net = Network(classes=pictures.classes, xp=self.xp, **{name: settings[name] for name in architecture})
         except ImportError as error:
             raise TrainError(f"--backend {settings['backend']} cannot run here ({error}); try another one") from None
@@ -36,10 +45,38 @@ class Run:
             raise TrainError(" ".join(str(error).split())) from None
         self.optimizer = Adadelta(self.net, settings["lr"], settings["rho"], settings["eps"])
         self.progress, self.saved = Progress(), -1
+        self.done = world.attach(self.net.gradients)
+        self.share_cores()
+
+    def share_cores(self) -> None:
+        """Processes of one machine share its cores; LTBC_THREADS says otherwise."""
+        if self.net.backend == "cpu" and self.world.local_size > 1 and not os.environ.get("LTBC_THREADS"):
+            from kernels import simd
+
+            simd.set_threads(self.world.share(simd.threads()))
 
     def restore(self, old: Checkpoint) -> None:
         old.restore(self.net, self.optimizer, self.folder / checkpoint.CHECKPOINT)
         self.progress, self.saved = old.progress, old.progress.step
+
+    def batches(self) -> Generator[Batch, None, None]:
+        """This process's part of each batch from here on."""
+        settings, world = self.settings, self.world
+        return batches(
+            self.pictures, settings["batch"], settings["crop"], settings["seed"], self.progress.position,
+            world.share(settings["workers"]), settings["shuffle"], world.rank, world.size,
+        )
+
+    @contextmanager
+    def rescue(self) -> Iterator[None]:
+        """Where another process is lost, leaves a checkpoint of the last step that all of them did."""
+        try:
+            yield
+        except Lost as error:
+            if self.saved != self.progress.step:
+                self.write()
+            resume = f"checkpoint of step {self.saved} in {self.folder}; --resume {self.folder} goes on from it"
+            raise Lost(f"{error}; {resume if self.world.rank == 0 else 'the run ends'}") from None
 
     def anneal(self, done: float) -> None:
         """Sets the optimizer's lr for a run of which the share `done` is over: it falls linearly in the last part."""
@@ -48,7 +85,7 @@ class Run:
 
     def warm_up(self) -> None:
         """Allocates the buffers and compiles what is not in the cache yet, on black pictures, before the clock runs."""
-        n, crop = self.settings["batch"], self.settings["crop"]
+        n, crop = self.settings["batch"] // self.world.size, self.settings["crop"]
         self.gradients(Batch(np.zeros((n, crop, crop, 3), np.uint8), np.zeros(n, bool), np.zeros(n, np.int64)))
 
     def step(self, batch: Batch) -> dict[str, float]:
@@ -60,37 +97,48 @@ class Run:
         return losses
 
     def gradients(self, batch: Batch) -> dict[str, float]:
-        """Fills the network's gradients for a batch and returns its losses."""
-        net, alpha, scale = self.net, self.settings["alpha"], self.settings["scale"]
+        """Fills the network's gradients for a batch and returns its losses: of the parts of all processes together."""
+        net, world, alpha = self.net, self.world, self.settings["alpha"]
+        scale = self.settings["scale"] / world.size  # so that the sum over the processes is the whole batch's mean
         pixels, flip, labels = (self.xp.asarray(x) for x in (batch.pixels, batch.flip, batch.labels))
         space, dtype = net.settings.color_space, net.parameters.flat.dtype
         luminance, chroma = color.encode(pixels, space, flip=flip, dtype=dtype, backend=net.backend)
-        losses = net.loss_and_gradients(luminance, chroma, labels, alpha=alpha, scale=scale)
-        return {name: float(value) for name, value in losses.items()}
+        losses = net.loss_and_gradients(luminance, chroma, labels, alpha=alpha, scale=scale, done=self.done)
+        means = world.mean({name: float(value) for name, value in losses.items()})
+        world.finish()  # after `mean`, which fails where a process is gone; on a GPU, this would only wait
+        return means
 
-    def save(self, metrics: Metrics, bar: Bar, measure: bool = True) -> None:
+    def save(self, metrics: Metrics | Silent, bar: Bar | Silent, measure: bool = True) -> None:
         """Checkpoint and weights; then, where there are held-out pictures, a measurement on them (with `measure`)."""
-        checkpoint.save(
-            self.folder, self.net, self.optimizer, self.progress, self.settings, self.pictures.fingerprint
-        )
-        self.saved = self.progress.step
-        if self.held_out and measure:
+        self.world.check_same(self.net.parameters.flat)
+        self.write()
+        if self.held_out and measure and self.world.rank == 0:
             score = evaluate(self.net, self.held_out)
             metrics.write(step=self.progress.step, held_out=asdict(score))
             bar.say(f"step {self.progress.step}, held out: {score}")
 
+    def write(self) -> None:
+        """Checkpoint and weights, by the first process."""
+        self.saved = self.progress.step
+        if self.world.rank:
+            return
+        checkpoint.save(
+            self.folder, self.net, self.optimizer, self.progress, self.settings, self.pictures.fingerprint
+        )
 
-def read_pictures(settings: dict[str, Any]) -> tuple[Pictures, Pictures | None]:
+
+def read_pictures(settings: dict[str, Any], world: World) -> tuple[Pictures, Pictures | None]:
     """(pictures to train on, held-out pictures or None), with a report on stdout. Raises TrainError."""
     photos, held_out = settings["photos"], settings["held_out"]
     if held_out and Path(held_out).resolve().is_relative_to(Path(photos).resolve()):
         raise TrainError(f"--held-out {held_out} lies in {photos}: it would be trained on; move it out")
-    how = {name: settings[name] for name in ("near_grey", "memory", "workers")}
+    memory, workers = settings["memory"] / world.local_size, world.share(settings["workers"])
+    how = {"near_grey": settings["near_grey"], "memory": memory, "workers": workers}
     measured = scan(held_out, settings["crop"], **how) if held_out else None  # first: it is the shorter
     pictures = scan(photos, round(settings["crop"] * 256 / 224), **how)
     for found in (pictures, measured):
         if found:
-            print(*found.report(), sep="\n", flush=True)
+            world.say("\n".join(found.report()))
     if len(pictures.classes) < 2 and settings["alpha"] and settings["global_size"]:
         raise TrainError(f"{photos}: all pictures are of one class ({pictures.classes[0]}), nothing to tell apart: "
                          "sort them into sub-folders, one a class, or train on color alone with --alpha 0")

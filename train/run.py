@@ -1,6 +1,7 @@
 """A run: the network, its optimizer, the pictures and how far training has come."""
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from train import TrainError, checkpoint
 from train.checkpoint import Checkpoint, Progress
 from train.chroma import evaluate
 from train.data import Pictures, scan
-from train.distributed import Lost, World
+from train.distributed import Lost, Told, World
 from train.metrics import Bar, Metrics, Silent
 from train.stream import Batch, batches
 
@@ -69,14 +70,20 @@ class Run:
 
     @contextmanager
     def rescue(self) -> Iterator[None]:
-        """Where another process is lost, leaves a checkpoint of the last step that all of them did."""
+        """Where another process is lost, leaves a checkpoint of the last step that all of them did, and tells so.
+
+        At once, while signals are only noted: torchrun is about to end this process too.
+        """
         try:
             yield
         except Lost as error:
             if self.saved != self.progress.step:
                 self.write()
+            rank = self.world.rank
             resume = f"checkpoint of step {self.saved} in {self.folder}; --resume {self.folder} goes on from it"
-            raise Lost(f"{error}; {resume if self.world.rank == 0 else 'the run ends'}") from None
+            told = f"process {rank}: {error}" if rank else f"{error}; {resume}"
+            print(f"train: {told}", file=sys.stderr, flush=True)
+            raise Told() from None
 
     def anneal(self, done: float) -> None:
         """Sets the optimizer's lr for a run of which the share `done` is over: it falls linearly in the last part."""

@@ -78,10 +78,10 @@ def write(file: Path, line: dict[str, Any]) -> None:
 
 def broken() -> bool:
     """Whether an error on the GPU has ended this process's use of it."""
-    xp = launch.target().arrays
-    if xp.__name__ != "cupy":
-        return False
     try:
+        xp = launch.target().arrays
+        if xp.__name__ != "cupy":
+            return False
         xp.cuda.Device().synchronize()
         return int(xp.arange(3).sum()) != 3
     except Exception:

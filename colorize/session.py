@@ -4,6 +4,8 @@ import shutil
 import tempfile
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +16,7 @@ from PIL import Image
 from colorize import files, images, join
 from colorize.colorizer import Colorizer, shrink
 from colorize.paths import Job
-from colorize.picture import ImageError
+from colorize.picture import ImageError, Picture
 
 SHOWN, THUMBNAIL = 1280, 240  # pixels: longest side of what the page shows
 QUALITY = 90  # of the pictures shown
@@ -110,8 +112,8 @@ class Session:
                 self.read(source)
                 self.style = source
 
-    def read(self, source: Path) -> images.Picture:
-        with WithoutFolder(source):
+    def read(self, source: Path) -> Picture:
+        with told(source):
             files.check_memory(source, self.colorizer)
             return images.read(source)
 
@@ -120,7 +122,7 @@ class Session:
 
     def show(self, photo: Photo, choice: Choice) -> tuple[Path, dict[str, float]]:
         """(the colored picture as the page shows it, probabilities by scene)."""
-        with self.busy, WithoutFolder(photo.source):
+        with self.busy, told(photo.source):
             key = choice.render_size, self.style, choice.blend if self.style else 1
             if photo.chroma is None or photo.chroma[0] != key:
                 style = self.read(self.style).luminance if self.style else None
@@ -139,7 +141,7 @@ class Session:
 
     def make(self, photo: Photo, choice: Choice) -> tuple[Path, list[str]]:
         """(the photograph in color as a file of its own format, what is told of it)."""
-        with self.busy, WithoutFolder(photo.source):
+        with self.busy, told(photo.source):
             end = photo.source.suffix if photo.source.suffix.lower() in images.WRITE else ".png"
             target = photo.source.parent / "colored" / f"{photo.source.stem}-color{end}"
             style = self.read(self.style) if self.style else None
@@ -162,22 +164,17 @@ class Session:
             return target
 
 
-class WithoutFolder:
-    """Errors of a `with` block name the file as the user knows it, and running out of memory is one of them."""
-
-    def __init__(self, source: Path) -> None:
-        self.source = source
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, MemoryError):
-            raise ImageError(f"{self.source.name}: not enough memory ({images.one_line(error)})") from None
-        if isinstance(error, ImageError):
-            raise ImageError(str(error).replace(f"{self.source.parent}/", "")) from None
-        if isinstance(error, OSError):
-            raise ImageError(f"{self.source.name}: {error.strerror or error}") from None
+@contextmanager
+def told(source: Path) -> Iterator[None]:
+    """Errors name the file as the user knows it, and running out of memory is one of them."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ImageError(f"{source.name}: not enough memory ({images.one_line(error)})") from None
+    except ImageError as error:
+        raise ImageError(str(error).replace(f"{source.parent}/", "")) from None
+    except OSError as error:
+        raise ImageError(f"{source.name}: {error.strerror or error}") from None
 
 
 def covered(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:

@@ -90,4 +90,4 @@ def shrink(square: np.ndarray, side: int) -> np.ndarray:
 
 def save(image: Image.Image, path: Path) -> None:
     """As JPEG, small enough to be committed."""
-    image.save(path, quality=82, optimize=True)
+    image.save(path, quality=58, optimize=True)

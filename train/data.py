@@ -6,6 +6,7 @@ some 30 bytes each (names and places stay in the index on the disk, which the pr
 
 import hashlib
 import os
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,7 @@ from train.pictures import NEAR_GREY, SUFFIXES, PictureError, read, spread
 from train.shards import Shards, is_packed
 
 GIB = 1 << 30
+KEEPING = threading.Lock()
 
 
 @dataclass
@@ -58,10 +60,11 @@ class Pictures:
         return picture
 
     def keep(self, i: int, picture: np.ndarray) -> None:
-        """Keeps a decoded picture where there is room."""
-        if picture.nbytes <= self.room:
-            self.room -= picture.nbytes
-            self.kept[i] = picture
+        """Keeps a decoded picture where there is room; by one thread at a time."""
+        with KEEPING:
+            if picture.nbytes <= self.room and i not in self.kept:
+                self.room -= picture.nbytes
+                self.kept[i] = picture
 
     @property
     def groups(self) -> tuple[int, ...]:

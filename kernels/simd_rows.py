@@ -25,13 +25,14 @@ def copy_rows(like_x, kind, x, x_row, rows, channels, filled, a, a_row):
 
 
 @compiled
-def multiply_transposed(first, last, scratch, like_z, kind, like_dx, z, w, zeros, dx, plan, one):
+def multiply_transposed(first, last, scratch, like_z, kind, like_dx, z, w, zeros, dx, plan, shape, one):
     """dx = z w^T, PANEL columns of it. Unit: a panel."""
-    rows, cin, cout, z_row, dx_row, filled = plan
+    rows, z_row, dx_row = plan
+    cin, cout, filled = shape
     a_row, one_panel = row_bytes(filled * size_of(kind)), filled * size_of(kind) * PANEL
     square = scratch + (rows + 3) * a_row
     packed = square + 4 * LANES * LANES
-    c, shape = packed + one_panel, np.array([cin, cout, filled])
+    c = packed + one_panel
     copy_rows(like_z, kind, z, z_row, rows, cout, filled, scratch, a_row)
     for p in range(first, last):
         pack_transposed(p, p + 1, square, like_z, kind, w, shape, one, packed - p * one_panel)
@@ -47,6 +48,6 @@ def transposed_product(z: Image, w: np.ndarray, dx: np.ndarray) -> None:
     filled, zeros = slot(cout), np.zeros(PANEL, np.float32)
     a_row = row_bytes.py_func(filled * kind.itemsize)
     scratch = (rows + 3) * (a_row + STEP) + 4 * LANES * LANES + panel_bytes(filled, kind)
-    plan = np.array([rows, cin, cout, z.image, dx.strides[0], filled], np.int64)
+    plan, shape = np.array([rows, z.image, dx.strides[0]], np.int64), np.array([cin, cout, filled], np.int64)
     launch(multiply_transposed, panels(cin), scratch, LIKE[w.dtype], LIKE[kind], LIKE[dx.dtype], z.start, address(w),
-           address(zeros), address(dx), plan, ONE)
+           address(zeros), address(dx), plan, shape, ONE)

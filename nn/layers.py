@@ -37,6 +37,15 @@ class Buffers:
             )
         return self.arrays[key]
 
+    def turn(self, which: int, shape: tuple[int, ...], dtype: Any) -> Array:
+        """One of two memories that passing arrays share: valid until it is asked for again. It grows to the largest."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        memory = self.arrays.get(("turn", which))
+        if memory is None or memory.size < size:
+            self.arrays.pop(("turn", which), None)
+            memory = self.arrays["turn", which] = dispatch.allocate((size,), np.uint8, self.backend, self.xp)
+        return memory[:size].view(dtype).reshape(shape)
+
     def put(self, key: Any, x: Array, dtype: Any) -> Array:
         """x in the dtype and layout that the kernels read."""
         array = self.get(key, x.shape, dtype)
@@ -95,12 +104,18 @@ class Chain:
         return x
 
     def backward(self, dy: Array, needs_dx: bool = True, done: Callable[[str], None] | None = None) -> Array:
-        """dx of the first layer (or None); fills this chain's gradients, calls `done` with each layer's name."""
+        """dx of the first layer (or None); fills this chain's gradients, calls `done` with each layer's name.
+
+        The gradients in between pass through two memories that all chains share.
+        """
         for i in reversed(range(len(self.layers))):
             layer, x, y = self.layers[i], self.kept[i], self.kept.pop()
             wanted = needs_dx or i > 0
-            key = (self.name, "backward", x.shape, i % 2)
-            dx = self.buffers.get(key, x.shape, x.dtype) if wanted else None
+            dx = None
+            if wanted:
+                last = i == 0  # stays until the network has used it
+                dx = (self.buffers.get((self.name, "dx"), x.shape, x.dtype) if last
+                      else self.buffers.turn(i % 2, x.shape, x.dtype))
             out = (dx, self.gradients[f"{layer.spec.name}.weight"], self.gradients[f"{layer.spec.name}.bias"])
             dy = layer.backward(dy, x, y=y, out=out, needs_dx=wanted)[0]
             if done:

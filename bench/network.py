@@ -26,6 +26,7 @@ QUICK_MINUTES, MINUTES = 0.7, 7.0
 ROUNDS = (3, 15)
 FINALISTS, NEAR = 3, 1.2  # at most so many, whose first run took at most so many times the fastest one's
 RESERVED = 0.2  # of the time, for peak memory
+SETUP = 24.0  # what making all configurations takes, in units of what one more picture takes
 TRIALS = 0.65  # of the time of one kind of work, for the first run of every configuration; then come the turns
 COLUMNS = "{:<8} {:>5}  {:<51} {:>9} {:>8} {:>13} {}"
 
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> int:
     say("checked: " + check_network(new_network(args), args.size))
     say(COLUMNS.format("work", "batch", "configuration", "median", "ratio", "20 to 80 %", "").rstrip())
     plan = [(work, batch) for batch in args.batch for work in args.work]
-    weights = [(1 if work == "forward" else 3) * (8 + batch) for work, batch in plan]
+    weights = [SETUP + (1 if work == "forward" else 3) * batch for work, batch in plan]
     budget = Budget(args.minutes * (1 if args.quick else 1 - RESERVED), weights)
     found = [measure(work, batch, args, budget.next(), say) for work, batch in plan]
     if not args.quick:

@@ -1,7 +1,8 @@
 """`python -m colorize.demo`: trains a small network on the built-in photographs, then colorizes others.
 
-Writes into runs/demo: the run itself (weights, metrics), contact_sheet.png (grey | ours | true for every held-out
-photograph) and loss.png; prints the chroma PSNR of ours and of the grey baseline on the held-out photographs.
+Writes into runs/demo: the run itself (weights, metrics), contact_sheet.png (grey | one minute | released | true for
+every held-out photograph) and loss.png; prints on the held-out photographs the chroma PSNR of the network trained just
+now and of the one that comes with the program (WEIGHTS.md), each beside grey.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from colorize.colorizer import Colorizer
+from colorize.colorizer import WEIGHTS, Colorizer
 from nn import Network
 from nn.backends import array_module_of, default_backend
 from train.__main__ import main as train
@@ -19,12 +20,12 @@ from train.chroma import evaluate
 from train.data import scan
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "train" / "photographs"
-RUN = Path("runs/demo")
+RUN, SHEET = Path("runs/demo"), "contact_sheet.png"
 # Small enough to learn something in a minute on two cores. eps: the larger, the gentler; with so few photographs
 # a network that learns faster soon knows them by heart and colorizes others worse (train/photographs/README.md).
 SETTINGS = {"width": 0.25, "crop": 128, "batch": 8, "eps": 1e-7, "fusion": "relu", "decay": 0.5, "minutes": 1}
 TILE, GAP, LABEL = (300, 200), 8, 26  # pixels on the contact sheet
-COLUMNS = 2  # triples side by side
+COLUMNS = 2  # photographs side by side
 
 
 def main() -> int:
@@ -36,27 +37,29 @@ def main() -> int:
         return status
     weights = RUN / "weights.safetensors"
     photographs = sorted((PHOTOGRAPHS / "held_out").glob("*/*.jpg"))
-    draw_contact_sheet(photographs, Colorizer(weights), RUN / "contact_sheet.png")
+    networks = {"one minute": weights, "released": WEIGHTS}
+    draw_contact_sheet(photographs, {name: Colorizer(file) for name, file in networks.items()}, RUN / SHEET)
     draw_loss(RUN / "metrics.jsonl", RUN / "loss.png")
-    backend = default_backend()
-    net = Network.load(weights, backend, xp=array_module_of(backend))
-    print(f"held out: {evaluate(net, scan(PHOTOGRAPHS / 'held_out', net.settings.global_size))}")
-    print(f"look at {RUN / 'contact_sheet.png'} and {RUN / 'loss.png'}")
+    held_out, backend = scan(PHOTOGRAPHS / "held_out", SETTINGS["crop"]), default_backend()
+    for name, file in networks.items():
+        net = Network.load(file, backend, xp=array_module_of(backend))
+        print(f"held out, {name}: {evaluate(net, held_out)}")
+    print(f"look at {RUN / SHEET} and {RUN / 'loss.png'}")
     return 0
 
 
-def draw_contact_sheet(photographs: list[Path], colorizer: Colorizer, path: Path) -> None:
-    """One triple grey | ours | true a photograph, `COLUMNS` triples a row."""
+def draw_contact_sheet(photographs: list[Path], colorizers: dict[str, Colorizer], path: Path) -> None:
+    """Grey, each colorizer's result and the true colors of every photograph, `COLUMNS` photographs a row."""
     width, height = TILE
-    triple = 3 * width + 4 * GAP
+    wide = (len(colorizers) + 2) * (width + GAP) + GAP
     rows = -(-len(photographs) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * triple, rows * (height + LABEL) + GAP), "white")
+    sheet = Image.new("RGB", (COLUMNS * wide, rows * (height + LABEL) + GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for i, photograph in enumerate(photographs):
         true = Image.open(photograph).convert("RGB")
-        ours = colorizer(true)
-        left, top = (i % COLUMNS) * triple + GAP, (i // COLUMNS) * (height + LABEL)
-        for j, (name, picture) in enumerate((("grey", as_grey(true)), ("ours", ours), ("true", true))):
+        ours = {name: colorizer(true) for name, colorizer in colorizers.items()}
+        left, top = (i % COLUMNS) * wide + GAP, (i // COLUMNS) * (height + LABEL)
+        for j, (name, picture) in enumerate({"grey": as_grey(true), **ours, "true": true}.items()):
             x = left + j * (width + GAP)
             pen.text((x, top + 5), f"{photograph.parent.name}: {name}", "black", font)
             sheet.paste(ImageOps.fit(picture, TILE, Image.Resampling.LANCZOS), (x, top + LABEL))

@@ -19,7 +19,7 @@ NOISY = 0.15  # a figure whose 20th and 80th percentile lie further apart than t
 BUSY = 0.10  # and one during which others used more than this share of the cores
 STABLE = 0.05  # warm-up ends when the last three runs are not faster than those before by more than this
 WARMUP_SECONDS, WARMUP_RUNS = 2.0, 12
-PAUSE = 0.01  # seconds after each run: threads of the other side spin on for 2 to 10 ms, at the cost of who comes next
+PAUSE = 0.002  # seconds after each run: threads of the other side stop spinning
 Function = Callable[[], object]
 
 

@@ -59,7 +59,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--saturation", type=options.factor, default=1.0, metavar="FACTOR", help="multiply the chroma (default 1)")
     add("--top", type=options.count, default=0, metavar="K", help="print the K most probable scenes")
     add("--render-size", type=options.size, metavar="PIXELS", help="longest side of what the network sees, or `full` "
-        "(default: 1.5 times the side that its global branch sees)")  # fmt: skip
+        "(default: 3 times the side that its global branch sees)")  # fmt: skip
     add("--preview", action="store_true", help="write one labelled sheet a photograph, with several render sizes and "
         "saturations to choose from, instead of the photograph in color")  # fmt: skip
     add("--suffix", type=options.suffix, metavar=".png", help="ending of the files in the folder (default: the input's "

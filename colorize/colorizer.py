@@ -51,8 +51,8 @@ class Colorizer:
 
     weights: a file that training wrote, or a `Network`; by default the file that comes with the program. backend:
     reference, cpu or gpu; by default the best that this machine has. render_size: longest side, in pixels, of the
-    picture that the network sees, or "full"; by default one and a half times the side that its global branch sees,
-    which gives a photograph of 3:2 the short side of training. dtype: of the activations; by default what the backend
+    picture that the network sees, or "full"; by default three times the side that its global branch sees, where the
+    colors of whole photographs come nearest to the true ones (WEIGHTS.md, `colorize.render_sizes`). dtype: of the activations; by default what the backend
     does best. max_memory: bytes that the process may take while the network runs: a picture that needs more goes
     through it in tiles, with the same result.
     One instance may be called from several threads: they take turns at the network, which is in memory once.
@@ -73,7 +73,7 @@ class Colorizer:
             dtype = dtype or default_dtype(backend)
             weights = Network.load(weights or WEIGHTS, backend, dtype, array_module_of(backend))
         self.net, self.settings, self.max_memory = weights, weights.settings, max_memory
-        by_default = 3 * self.settings.global_size // 2 or WITHOUT_GLOBAL
+        by_default = 3 * self.settings.global_size or WITHOUT_GLOBAL
         self.render_size = None if render_size == FULL else int(render_size or by_default)
         self.lock = threading.Lock()
 

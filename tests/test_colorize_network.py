@@ -93,8 +93,8 @@ def test_rendering_smaller_gives_nearly_the_same_colors_of_a_smooth_picture(colo
     assert shrink(photograph / np.float32(255), 64).shape == (51, 64)
 
 
-def test_the_default_size_is_that_of_training(colorizer):
-    assert colorizer.render_size == 48, "3:2 of the 32 pixels that the global branch sees"
+def test_the_default_size_is_three_times_what_the_global_branch_sees(colorizer):
+    assert colorizer.render_size == 3 * 32
     assert Colorizer(Network(width=1 / 32, global_size=0)).render_size == 448
 
 

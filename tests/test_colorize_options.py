@@ -100,5 +100,5 @@ def test_preview_is_one_labelled_sheet(call):
     assert spread == sorted(spread) and spread[0] > 0
     assert not np.array_equal(tile(0, 1), tile(2, 1)), "render sizes differ"
     assert np.abs(luminance(tile(1, 1) / 255) - luminance(np.asarray(Image.open("a.png")) / 255)).max() * 255 < 0.65
-    assert call("a.png", "--out", "own.png", "--render-size", "48", "--saturation", "1.4")[0] == 0
+    assert call("a.png", "--out", "own.png", "--render-size", "96", "--saturation", "1.4")[0] == 0
     assert np.array_equal(np.asarray(Image.open("own.png")), tile(1, 2)), "the label tells the options"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorize import Colorizer, join, upsampling
+from colorize import Colorizer, join, render_sizes, upsampling
 from colorize.join import Chroma
 from nn import Network
-from tests.picture_files import grey
+from tests.picture_files import grey, network
 
 PHOTOGRAPHS = sorted((Path(__file__).parent.parent / "train/photographs/held_out").glob("*/*.jpg"))
 
@@ -72,3 +72,14 @@ def test_the_command(tmp_path, capsys):
     Image.fromarray(grey(height=4, width=4)).save(tmp_path / "small.png")
     assert upsampling.main([str(tmp_path / "small.png")]) == 1
     assert capsys.readouterr().err == f"colorize: {tmp_path}/small.png: too small to compare\n"
+
+
+def test_errors_by_render_size_are_printed(tmp_path, capsys):
+    network().save(tmp_path / "tiny.safetensors")
+    assert render_sizes.main([str(PHOTOGRAPHS[0]), "--weights", str(tmp_path / "tiny.safetensors")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"render size {n}" for n in (32, 48, 64, 96, 128)]
+    errors = [float(line.split("error ")[1].split(",")[0]) for line in lines]
+    true = render_sizes.ab(render_sizes.opened(str(PHOTOGRAPHS[0])))
+    assert len(set(errors)) > 1 and all(f"grey {np.sqrt((true**2).mean()):.2f}" in line for line in lines)
+    assert render_sizes.main([str(tmp_path / "none.jpg")]) == 1

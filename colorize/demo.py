@@ -21,9 +21,10 @@ from train.data import scan
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "train" / "photographs"
 RUN, SHEET = Path("runs/demo"), "contact_sheet.png"
+CROP = 128
 # Small enough to learn something in a minute on two cores. eps: the larger, the gentler; with so few photographs
 # a network that learns faster soon knows them by heart and colorizes others worse (train/photographs/README.md).
-SETTINGS = {"width": 0.25, "crop": 128, "batch": 8, "eps": 1e-7, "fusion": "relu", "decay": 0.5, "minutes": 1}
+SETTINGS = {"width": 0.25, "crop": CROP, "batch": 8, "eps": 1e-7, "fusion": "relu", "decay": 0.5, "minutes": 1}
 TILE, GAP, LABEL = (300, 200), 8, 26  # pixels on the contact sheet
 COLUMNS = 2  # photographs side by side
 
@@ -40,7 +41,7 @@ def main() -> int:
     networks = {"one minute": weights, "released": WEIGHTS}
     draw_contact_sheet(photographs, {name: Colorizer(file) for name, file in networks.items()}, RUN / SHEET)
     draw_loss(RUN / "metrics.jsonl", RUN / "loss.png")
-    held_out, backend = scan(PHOTOGRAPHS / "held_out", SETTINGS["crop"]), default_backend()
+    held_out, backend = scan(PHOTOGRAPHS / "held_out", CROP), default_backend()
     for name, file in networks.items():
         net = Network.load(file, backend, xp=array_module_of(backend))
         print(f"held out, {name}: {evaluate(net, held_out)}")

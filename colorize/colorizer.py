@@ -53,8 +53,8 @@ class Colorizer:
     reference, cpu or gpu; by default the best that this machine has. render_size: longest side, in pixels, of the
     picture that the network sees, or "full"; by default three times the side that its global branch sees, where the
     colors of whole photographs come nearest to the true ones (WEIGHTS.md, `colorize.render_sizes`). dtype: of the
-    activations; by default what the backend does best. max_memory: bytes that the process may take while the network runs: a picture that needs more goes
-    through it in tiles, with the same result.
+    activations; by default what the backend does best. max_memory: bytes that the process may take while the network
+    runs: a picture that needs more goes through it in tiles, with the same result.
     One instance may be called from several threads: they take turns at the network, which is in memory once.
     Errors: `nn.WeightsError` (a ValueError) for a weights file that cannot be used, ValueError for a render_size < 1,
     MemoryError where max_memory leaves no room for the smallest tile.

@@ -21,6 +21,7 @@ def test_the_colorizer_example_colors(tmp_path, monkeypatch):
     monkeypatch.setattr("colorize.colorizer.default_backend", lambda: "reference")  # compiles nothing
     (tmp_path / "RUN").mkdir()
     network().save("RUN/weights.safetensors")
+    monkeypatch.setattr("colorize.colorizer.WEIGHTS", tmp_path / "RUN/weights.safetensors")  # small, of strong colors
     draw(0).convert("L").save("old.jpg")
     exec(COLORIZER, {})
     assert np.ptp(np.asarray(Image.open("new.png")).astype(int), -1).max() > 10

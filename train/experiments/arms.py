@@ -43,6 +43,15 @@ EXPERIMENTS = {
         "Sigmoid against ReLU in the fusion layer", "3.2.4", "a sigmoid is written; several ports use ReLU",
         {"sigmoid": {}, "ReLU": {"fusion": "relu"}},
     ),
+    "learning": Experiment(
+        "Constants of Adadelta, scale of the loss, weight of the class loss", "3.4, 4",
+        "Adadelta needs no learning rate; the class loss weighs 1/300",
+        {
+            "ε 1e-8, gradient × 1000": {}, "ε 1e-7": {"eps": "1e-7"}, "ε 1e-6": {"eps": "1e-6"},
+            "ε 1e-6, gradient × 1": {"eps": "1e-6", "scale": "1"}, "gradient × 1": {"scale": "1"},
+            "ρ 0.9": {"rho": "0.9"}, "class loss × 9": {"alpha": "0.03"},
+        },
+    ),
 }
 STYLE = Experiment(
     "Style transfer", "4.5, 4.10", "another picture's global features change the colors; it takes a similar picture",

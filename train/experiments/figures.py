@@ -16,6 +16,7 @@ from train.pictures import read
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
 SIDE = 152  # pixels, of a photograph on a sheet
+LINES = (*TAPS, "#805ad5", "#b83280", "#718096", "#b7791f")  # an arm each
 
 
 def draw_curves(arms: dict[str, list[Measured]], grey: float, title: str, path: Path) -> None:
@@ -25,7 +26,7 @@ def draw_curves(arms: dict[str, list[Measured]], grey: float, title: str, path: 
         (axes[0], curve, "chroma error, held-out pictures"), (axes[1], class_curve, "class loss in training"),
     ):  # fmt: skip
         plot_style(axis, "step", name)
-        for (label, runs), line in zip(arms.items(), TAPS):
+        for (label, runs), line in zip(arms.items(), LINES):
             curves = [read_curve(one.run) for one in runs]
             if curves[0][1].any():  # not without class branch
                 thin_and_thick(axis, curves[0][0], np.stack([y for _, y in curves]), label, line)

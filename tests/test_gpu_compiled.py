@@ -25,8 +25,8 @@ def rows(tmp_path_factory):
     file = tmp_path_factory.mktemp("compiled") / "rows.json"
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     found = []
-    for options in (["--arch", "sm_90"], ["--arch", "sm_80", "sm_100", "--layer", SOME]):
-        command = [sys.executable, "-m", "bench.gpu", "--batch", "128", "--json", file, *options]
+    for options in (["sm_90", "--batch", "1", "128"], ["sm_80", "sm_100", "--batch", "128", "--layer", SOME]):
+        command = [sys.executable, "-m", "bench.gpu", "--json", file, "--arch", *options]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
         found += json.loads(file.read_text())
@@ -34,7 +34,7 @@ def rows(tmp_path_factory):
 
 
 def name(row):
-    return f"{row['layer']} {row['kernel']} {row['arch']}"
+    return f"{row['layer']} {row['kernel']} {row['arch']} batch {row['batch']}"
 
 
 def test_no_kernel_spills(rows):
@@ -69,7 +69,8 @@ def test_rows_say_what_was_asked(rows):
     keys += " copy_instructions flop bytes_min roofline_s"
     for row in rows:
         assert set(keys.split()) <= row.keys() and 0 < row["occupancy"] <= 1 and row["roofline_s"] > 0, row
-    low1 = next(r for r in rows if r["layer"] == "low.1" and r["kernel"] == "forward_kernel" and r["arch"] == "sm_90")
+    wanted = ("low.1", "forward_kernel", "sm_90", 128)
+    low1 = next(r for r in rows if (r["layer"], r["kernel"], r["arch"], r["batch"]) == wanted)
     pixels = 128 * 112 * 112
     assert low1["flop"] == 2 * 9 * 64 * 128 * pixels
     assert low1["bytes_min"] == 2 * pixels * (64 + 128) + 2 * 9 * 64 * 128 + 4 * 128

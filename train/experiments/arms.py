@@ -44,12 +44,10 @@ EXPERIMENTS = {
         {"sigmoid": {}, "ReLU": {"fusion": "relu"}},
     ),
     "learning": Experiment(
-        "Constants of Adadelta, scale of the loss, weight of the class loss", "3.4, 4",
-        "Adadelta needs no learning rate; the class loss weighs 1/300",
+        "ε of Adadelta and the scale of the loss", "3.4", "Adadelta needs no learning rate",
         {
             "ε 1e-8, gradient × 1000": {}, "ε 1e-7": {"eps": "1e-7"}, "ε 1e-6": {"eps": "1e-6"},
-            "ε 1e-6, gradient × 1": {"eps": "1e-6", "scale": "1"}, "gradient × 1": {"scale": "1"},
-            "ρ 0.9": {"rho": "0.9"}, "class loss × 9": {"alpha": "0.03"},
+            "ε 1e-6, gradient × 1": {"eps": "1e-6", "scale": "1"},
         },
     ),
 }

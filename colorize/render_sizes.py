@@ -14,6 +14,7 @@ from PIL import Image
 from colorize import images
 from colorize.colorizer import Colorizer
 from colorize.picture import ImageError
+from colorize.upsampling import true_colors
 from kernels.color.reference import rgb_to_lab
 from nn import WeightsError
 
@@ -37,8 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def opened(path: str) -> Image.Image:
-    images.read(path)  # says in one line what is wrong with a file
-    image = Image.open(path).convert("RGB")
+    image = true_colors(path)
     image.thumbnail((LONGEST, LONGEST))
     return image
 

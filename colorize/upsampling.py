@@ -39,10 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def true_colors(path: str) -> Image.Image:
+    """A colored photograph, mode RGB. Raises ImageError."""
+    images.read(path)  # says in one line what is wrong with a file
+    return Image.open(path).convert("RGB")
+
+
 def opened(path: str) -> np.ndarray:
     """RGB `[H, W, 3]`, uint8, its sides multiples of the largest block."""
-    images.read(path)  # says in one line what is wrong with a file
-    pixels = np.asarray(Image.open(path).convert("RGB"))
+    pixels = np.asarray(true_colors(path))
     height, width = (n // BLOCKS[-1] * BLOCKS[-1] for n in pixels.shape[:2])
     if not height or not width:
         raise ImageError(f"{path}: too small to compare")

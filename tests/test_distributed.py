@@ -15,9 +15,9 @@ import pytest
 from kernels.compare import relative_error
 from nn import Network
 from tests.drawn import draw_folder
-from tests.runs import TINY, assert_same_bits, steps
+from tests.runs import TINY, assert_same_bits, new, steps, train
 from train.checkpoint import CHECKPOINT, METRICS, load
-from train.distributed import World, join
+from train.distributed import Lost, World, join
 from train.metrics import Silent
 
 ROOT = Path(__file__).parent.parent
@@ -96,16 +96,37 @@ def running(command, run, wanted):
 
 def test_a_killed_process_ends_the_run_with_a_checkpoint_that_resumes(photos, tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
-    train = [*TORCHRUN, "-m", "train"]
-    process, workers = running([*train, photos, *SIX, "--out", run, "--steps", 10**6], run, 3)
+    command = [*TORCHRUN, "-m", "train"]
+    process, workers = running([*command, photos, *SIX, "--out", run, "--steps", 10**6], run, 3)
     workers[1].send_signal(signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode
     done = load(run).progress.step
     (line,) = [x for x in errors.splitlines() if "train: of 2 processes, another one is gone" in x]
     assert f"checkpoint of step {done} in {run}; --resume {run} goes on from it" in line and done >= 3
-    finished([*train, "--resume", run, "--steps", done + 2])
-    finished([*train, photos, *SIX, "--out", whole, "--steps", done + 2])
+    finished([*command, "--resume", run, "--steps", done + 2])
+    finished([*command, photos, *SIX, "--out", whole, "--steps", done + 2])
+    assert_same_bits(run, whole)
+
+
+@pytest.mark.parametrize("talk", ["mean", "agree", "check_same"])
+def test_wherever_a_process_is_lost_the_checkpoint_is_of_a_whole_step(photos, tmp_path, monkeypatch, talk):
+    """Whatever the processes were just saying to each other: no step is half done, none is done but not told of."""
+    calls = iter(range(99))
+
+    def lost_at_the_fourth(self, *given):
+        if next(calls) == 3:
+            raise Lost("another process is gone")
+        return getattr(World, talk)(self, *given)
+
+    monkeypatch.setattr("train.__main__.join", type("Breaking", (World,), {talk: lost_at_the_fourth}))
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    assert train(photos, "--out", run, "--steps", 8, "--checkpoint-every", 2, *TINY) == 2
+    monkeypatch.undo()
+    done = load(run).progress.step
+    assert done == {"mean": 2, "agree": 3, "check_same": 8}[talk]  # the first mean is of the warm-up
+    assert train("--resume", run, "--steps", done + 2) == 0
+    assert new(photos, whole, done + 2, "--checkpoint-every", 2) == 0
     assert_same_bits(run, whole)
 
 

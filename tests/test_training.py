@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_made(photos, tmp_path, capsys):
 @pytest.mark.parametrize("decay, expected", [(0.0, [1, 1, 1, 1]), (0.5, [1, 1, 1, 0.5]), (1.0, [1, 0.75, 0.5, 0.25])])
 def test_the_learning_rate_falls_over_the_last_part(photos, tmp_path, monkeypatch, decay, expected):
     seen = []
-    step = Run.step
-    monkeypatch.setattr(Run, "step", lambda run, batch: seen.append(run.optimizer.lr) or step(run, batch))
+    update = Run.update
+    monkeypatch.setattr(Run, "update", lambda run, done: update(run, done) or seen.append(run.optimizer.lr))
     assert new(photos, tmp_path / "run", 4, "--lr", 2, "--decay", decay) == 0
     np.testing.assert_allclose(seen, [2 * share for share in expected])

@@ -11,6 +11,7 @@ import time
 import warnings
 from contextlib import closing
 from pathlib import Path
+from signal import Signals
 
 import numpy as np
 
@@ -88,15 +89,15 @@ def train(run: Run) -> int:
     stream = run.batches()
     metrics, bar = tell(run.folder, progress.step, (end, getattr(progress, unit), unit), world.rank)
     with Interruption() as stop, run.rescue(), closing(stream), metrics, bar, np.errstate(all="ignore"):
-        begun = time.perf_counter()
-        while getattr(progress, unit) < end and not stop.signal:
+        begun, signal = time.perf_counter(), 0
+        while getattr(progress, unit) < end and not signal:
             batch = next(stream)
             waited = time.perf_counter() - begun
-            run.anneal(getattr(progress, unit) / end)
-            losses = run.step(batch)
-            now = time.perf_counter()
-            seconds, waited, stop.signal = world.agree(now - begun, waited, stop.signal)
+            losses = run.gradients(batch)
+            now = time.perf_counter()  # a step's time is that from gradients to gradients
+            seconds, waited, signal = world.agree(now - begun, waited, stop.signal)
             begun = now
+            run.update(getattr(progress, unit) / end)  # nothing is said to other processes until this step is told of
             progress.advance(settings["batch"], seconds, waited)
             metrics.step(progress, losses, settings["batch"] / seconds, waited / seconds)
             bar.update(getattr(progress, unit), losses["total"], settings["batch"] / seconds)
@@ -104,13 +105,14 @@ def train(run: Run) -> int:
                 run.save(metrics, bar)
                 begun = time.perf_counter()
         if run.saved != progress.step:
-            run.save(metrics, bar, measure=not stop.signal)
+            run.save(metrics, bar, measure=not signal)
     world.say(f"{run.folder}: {progress.step} steps, {progress.position / len(run.pictures):.1f} epochs, "
               f"{progress.seconds / 60:.1f} minutes, {progress.waited / max(progress.seconds, 1e-9):.1%} of them "
               f"waiting for pictures; weights in {run.folder / checkpoint.WEIGHTS}")
-    if stop.signal and world.rank == 0:
-        print(f"train: stopped by {stop.name}; python -m train --resume {run.folder} goes on", file=sys.stderr)
-    return stop.exit_status
+    if signal and world.rank == 0:
+        name = Signals(signal).name
+        print(f"train: stopped by {name}; python -m train --resume {run.folder} goes on", file=sys.stderr)
+    return 128 + signal if signal else 0  # the shell's convention: 130 for Ctrl-C, 143 for SIGTERM
 
 
 if __name__ == "__main__":

@@ -18,15 +18,6 @@ class Interruption:
     def __init__(self) -> None:
         self.signal, self.at = 0, 0.0
 
-    @property
-    def name(self) -> str:
-        return signal.Signals(self.signal).name
-
-    @property
-    def exit_status(self) -> int:
-        """0 without interruption, else the shell's convention: 130 for Ctrl-C, 143 for SIGTERM."""
-        return 128 + self.signal if self.signal else 0
-
     def __enter__(self) -> "Interruption":
         self.before = {number: signal.signal(number, self.note) for number in self.SIGNALS}
         return self

@@ -85,26 +85,16 @@ class Run:
             print(f"train: {told}", file=sys.stderr, flush=True)
             raise Told() from None
 
-    def anneal(self, done: float) -> None:
-        """Sets the optimizer's lr for a run of which the share `done` is over: it falls linearly in the last part."""
-        left, decay = max(1 - done, 0.0), self.settings["decay"]
-        self.optimizer.lr = self.settings["lr"] * (max(left / decay, 1e-6) if left < decay else 1.0)
-
     def warm_up(self) -> None:
         """Allocates the buffers and compiles what is not in the cache yet, on black pictures, before the clock runs."""
         n, crop = self.settings["batch"] // self.world.size, self.settings["crop"]
         self.gradients(Batch(np.zeros((n, crop, crop, 3), np.uint8), np.zeros(n, bool), np.zeros(n, np.int64)))
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """One step of training; the losses before it: total, chroma, classes. Raises TrainError for NaN or infinity."""
-        losses = self.gradients(batch)
-        if not np.isfinite(losses["total"]):
-            raise TrainError(checkpoint.diverged("the loss", self.progress.step + 1, self.folder))
-        self.optimizer.step()
-        return losses
-
     def gradients(self, batch: Batch) -> dict[str, float]:
-        """Fills the network's gradients for a batch and returns its losses: of the parts of all processes together."""
+        """Fills the network's gradients for a batch; its losses (total, chroma, classes), over all processes' parts.
+
+        Raises TrainError for NaN or infinity.
+        """
         net, world, alpha = self.net, self.world, self.settings["alpha"]
         scale = self.settings["scale"] / world.size  # so that the sum over the processes is the whole batch's mean
         pixels, flip, labels = (self.xp.asarray(x) for x in (batch.pixels, batch.flip, batch.labels))
@@ -113,7 +103,15 @@ class Run:
         losses = net.loss_and_gradients(luminance, chroma, labels, alpha=alpha, scale=scale, done=self.done)
         means = world.mean({name: float(value) for name, value in losses.items()})
         world.finish()  # after `mean`, which fails where a process is gone; on a GPU, this would only wait
+        if not np.isfinite(means["total"]):
+            raise TrainError(checkpoint.diverged("the loss", self.progress.step + 1, self.folder))
         return means
+
+    def update(self, done: float) -> None:
+        """The optimizer's step, in a run of which the share `done` is over: lr falls linearly in its last part."""
+        left, decay = max(1 - done, 0.0), self.settings["decay"]
+        self.optimizer.lr = self.settings["lr"] * (max(left / decay, 1e-6) if left < decay else 1.0)
+        self.optimizer.step()
 
     def save(self, metrics: Metrics | Silent, bar: Bar | Silent, measure: bool = True) -> None:
         """Checkpoint and weights; then, where there are held-out pictures, a measurement on them (with `measure`)."""

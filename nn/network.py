@@ -29,7 +29,7 @@ class Network:
     width: scales every channel count. classes: their names, or how many. global_size, fusion, class_loss,
     color_space: see `Settings`. backend: reference, cpu or gpu. dtype: of the activations and of the weights that the
     kernels read (float32 or float64; bfloat16 and float16 where the backend has them: parameters, biases, gradients
-    and losses are float32 then). xp: numpy, or cupy for arrays on a GPU. seed: of the initialization.
+    and losses are float32 then). xp: numpy, or cupy for arrays on a GPU. seed, init: see `initialize`.
     Not to be called by two threads at once. Errors: ValueError for settings and shapes that do not fit.
     """
 
@@ -37,6 +37,7 @@ class Network:
         self, width: float = 1.0, classes: int | Sequence[str] = 205, global_size: int = 224, fusion: str = "sigmoid",
         class_loss: str = "softmax", color_space: str = "lab",
         *, backend: str = "reference", dtype: Any = "float32", xp: ModuleType = np, seed: int = 0,
+        init: str = "he",
     ) -> None:
         names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
         self.settings = Settings(width, names, global_size, fusion, class_loss, color_space)
@@ -46,7 +47,7 @@ class Network:
         self.parameters = Parameters(self.settings, master, xp)
         self.gradients = Parameters(self.settings, master, xp)
         self.low_precision = Parameters(self.settings, self.dtype, xp) if self.dtype.itemsize == 2 else None
-        initialize(self.parameters, self.settings, seed)
+        initialize(self.parameters, self.settings, seed, init)
         self.make_layers()
         self.refresh()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nn.network import Network
 
 FORMAT = "let-there-be-color/1"
+INITIALIZATIONS = ("he", "he-whole", "glorot", "uniform")
 ALIGNMENT = 32  # elements: 64 bytes at 16 bits each
 
 
@@ -49,22 +50,31 @@ class Parameters:
         return dict(zip(layers, zip(starts, (*starts[1:], self.flat.size))))
 
 
-def initialize(parameters: Parameters, settings: Settings, seed: int) -> None:
-    """He initialization (normal, variance 2 / inputs) before a ReLU, 1 / inputs else; small last layers; no bias.
+def initialize(parameters: Parameters, settings: Settings, seed: int, kind: str = "he") -> None:
+    """Draws the weights. kind, one of INITIALIZATIONS, compared in `train/EXPERIMENTS.md`:
 
-    The last layers (chroma, logits) start at a tenth of that: the first prediction is nearly grey, and every class
-    nearly as likely as the others.
+    he: normal, variance 2 / inputs before a ReLU, 1 / inputs else (He and others, 2015); no bias. The last layers
+    (chroma, logits) start at a tenth of that: the first prediction is nearly grey, every class nearly as likely as the
+    others. he-whole: without that tenth. glorot: normal, variance 2 / (inputs + outputs) (Glorot and Bengio, 2010).
+    uniform: weights and biases within 1 / sqrt(inputs), as PyTorch's layers are made.
     """
+    if kind not in INITIALIZATIONS:
+        raise ValueError(f"init must be one of {', '.join(INITIALIZATIONS)}, got {kind!r}")
     rng = np.random.default_rng(seed)
     xp = np if isinstance(parameters.flat, np.ndarray) else __import__("cupy")
-    for name, view in parameters.views.items():
-        if name.endswith(".bias"):
-            continue
-        layer = name.removesuffix(".weight")
-        last = layer in ("color.4", "class.1")
-        gain = 1 if last or (layer == "fusion" and settings.fusion == "sigmoid") else 2
-        std = np.sqrt(gain / np.prod(view.shape[:-1])) * (0.1 if last else 1)
-        view[...] = xp.asarray(rng.standard_normal(view.shape, np.float32) * np.float32(std))
+    inputs = 1
+    for name, view in parameters.views.items():  # each layer's weight, then its bias
+        layer, _, part = name.rpartition(".")
+        if part == "weight":
+            inputs = int(np.prod(view.shape[:-1]))
+        if kind == "uniform":
+            view[...] = xp.asarray(rng.uniform(-1, 1, view.shape).astype(np.float32) / np.float32(np.sqrt(inputs)))
+        elif part == "weight":
+            last = layer in ("color.4", "class.1")
+            gain = 1 if last or (layer == "fusion" and settings.fusion == "sigmoid") else 2
+            std = np.sqrt(2 / (inputs + view.shape[-1]) if kind == "glorot" else gain / inputs)
+            std *= 0.1 if last and kind == "he" else 1
+            view[...] = xp.asarray(rng.standard_normal(view.shape, np.float32) * np.float32(std))
 
 
 class Adadelta:

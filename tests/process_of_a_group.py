@@ -25,7 +25,7 @@ if isinstance(world, Group):
 stream, found = run.batches(), {}
 for step in range(int(steps)):
     batch = next(stream)
-    losses = run.gradients(batch)
+    losses = run.gradients(batch, 0)
     found[f"gradients {step}"] = run.net.gradients.flat.copy()
     found[f"losses {step}"] = np.array(list(losses.values()))
     if step == 0:

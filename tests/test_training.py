@@ -8,6 +8,7 @@ import pytest
 
 from kernels import color
 from nn import Adadelta, Network
+from nn.parameters import INITIALIZATIONS
 from tests.drawn import draw_folder
 from tests.runs import TINY, assert_same_bits, error_line, lines, new, seven_pictures, steps, train
 from train.checkpoint import CHECKPOINT, METRICS, WEIGHTS, load
@@ -157,3 +158,28 @@ def test_the_learning_rate_falls_over_the_last_part(photos, tmp_path, monkeypatc
     monkeypatch.setattr(Run, "update", lambda run, done: update(run, done) or seen.append(run.optimizer.lr))
     assert new(photos, tmp_path / "run", 4, "--lr", 2, "--decay", decay) == 0
     np.testing.assert_allclose(seen, [2 * share for share in expected])
+
+
+def test_the_first_fifth_may_weigh_classes_otherwise(photos, tmp_path, monkeypatch):
+    seen = []
+    whole = Network.loss_and_gradients
+    monkeypatch.setattr(Network, "loss_and_gradients", lambda *a, **how: seen.append(how["alpha"]) or whole(*a, **how))
+    assert new(photos, tmp_path / "run", 10, "--alpha", 0.5, "--alpha-first", 0) == 0
+    assert seen[1:] == [0, 0] + [0.5] * 8  # behind the warm-up
+
+
+@pytest.mark.parametrize("kind", INITIALIZATIONS)
+def test_initializations_have_their_variance(kind):
+    net = Network(0.25, 7, 32, seed=3, init=kind)
+    for name, view in net.parameters.views.items():
+        layer, _, part = name.rpartition(".")
+        if part == "bias":
+            assert view.any() == (kind == "uniform"), name
+        elif view.size > 1000:
+            inputs, outputs = view[..., 0].size, view.shape[-1]
+            he = (1 if layer in ("color.4", "class.1", "fusion") else 2) / inputs
+            tenth = 0.01 if kind == "he" and layer in ("color.4", "class.1") else 1
+            wanted = {"glorot": 2 / (inputs + outputs), "uniform": 1 / (3 * inputs)}.get(kind, he * tenth)
+            np.testing.assert_allclose(view.var(), wanted, rtol=0.25, err_msg=name)
+    with pytest.raises(ValueError, match="init must be one of he, "):
+        Network(0.1, 3, 16, init="zeros")

@@ -93,11 +93,12 @@ def train(run: Run) -> int:
         while getattr(progress, unit) < end and not signal:
             batch = next(stream)
             waited = time.perf_counter() - begun
-            losses = run.gradients(batch)
+            done = getattr(progress, unit) / end
+            losses = run.gradients(batch, done)
             now = time.perf_counter()  # a step's time is that from gradients to gradients
             seconds, waited, signal = world.agree(now - begun, waited, stop.signal)
             begun = now
-            run.update(getattr(progress, unit) / end)  # nothing is said to other processes until this step is told of
+            run.update(done)  # nothing is said to other processes until this step is told of
             progress.advance(settings["batch"], seconds, waited)
             metrics.step(progress, losses, settings["batch"] / seconds, waited / seconds)
             bar.update(getattr(progress, unit), losses["total"], settings["batch"] / seconds)

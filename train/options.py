@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from kernels import class_loss, color
 from kernels.dispatch import BACKENDS
 from nn import ALPHA, default_backend, default_dtype
+from nn.parameters import INITIALIZATIONS
 from train import TrainError
 from train.pictures import NEAR_GREY
 
@@ -40,6 +41,8 @@ FOR_GOOD: dict[str, tuple] = {
     "batch": (128, count, "pictures a step"),
     "seed": (0, number(int, 0, 2**63), "of the initial weights, the order, crops and flips"),
     "alpha": (ALPHA, number(float, 0), "weight of the class loss; 0 trains on color alone"),
+    "alpha_first": (None, number(float, 0), "alpha in the first fifth of the run: 0 learns colors first, 1 scenes"),
+    "init": ("he", INITIALIZATIONS, "how the first weights are drawn"),
     "lr": (1.0, tiny, "Adadelta's factor on every update"),
     "rho": (0.95, fraction, "Adadelta's decay of its two averages"),
     "eps": (1e-8, tiny, "Adadelta's constant under its roots"),

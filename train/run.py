@@ -21,6 +21,8 @@ from train.distributed import Lost, Told, World
 from train.metrics import Bar, Metrics, Silent
 from train.stream import Batch, batches
 
+FIRST = 0.2  # share of a run in which --alpha-first holds
+
 
 class Run:
     """Everything that the loop of `__main__.py` moves; folder is where its files go.
@@ -35,11 +37,11 @@ class Run:
     ) -> None:
         self.folder, self.settings, self.pictures, self.held_out = folder, settings, pictures, held_out
         self.world = world = world or World()
-        architecture = ("width", "global_size", "fusion", "class_loss", "color_space", "backend", "dtype", "seed")
+        network = ("width", "global_size", "fusion", "class_loss", "color_space", "backend", "dtype", "seed", "init")
         try:
             self.xp = array_module_of(settings["backend"])
             world.take_device(self.xp)
-            self.net = Network(classes=pictures.classes, xp=self.xp, **{name: settings[name] for name in architecture})
+            self.net = Network(classes=pictures.classes, xp=self.xp, **{name: settings[name] for name in network})
         except ImportError as error:
             raise TrainError(f"--backend {settings['backend']} cannot run here ({error}); try another one") from None
         except (ValueError, TypeError) as error:  # settings that do not fit each other
@@ -88,14 +90,15 @@ class Run:
     def warm_up(self) -> None:
         """Allocates the buffers and compiles what is not in the cache yet, on black pictures, before the clock runs."""
         n, crop = self.settings["batch"] // self.world.size, self.settings["crop"]
-        self.gradients(Batch(np.zeros((n, crop, crop, 3), np.uint8), np.zeros(n, bool), np.zeros(n, np.int64)))
+        self.gradients(Batch(np.zeros((n, crop, crop, 3), np.uint8), np.zeros(n, bool), np.zeros(n, np.int64)), 0)
 
-    def gradients(self, batch: Batch) -> dict[str, float]:
+    def gradients(self, batch: Batch, done: float) -> dict[str, float]:
         """Fills the network's gradients for a batch; its losses (total, chroma, classes), over all processes' parts.
 
-        Raises TrainError for NaN or infinity.
+        done: the share of the run that is over. Raises TrainError for NaN or infinity.
         """
-        net, world, alpha = self.net, self.world, self.settings["alpha"]
+        net, world, first = self.net, self.world, self.settings["alpha_first"]
+        alpha = self.settings["alpha"] if first is None or done >= FIRST else first
         scale = self.settings["scale"] / world.size  # so that the sum over the processes is the whole batch's mean
         pixels, flip, labels = (self.xp.asarray(x) for x in (batch.pixels, batch.flip, batch.labels))
         space, dtype = net.settings.color_space, net.parameters.flat.dtype
@@ -108,7 +111,7 @@ class Run:
         return means
 
     def update(self, done: float) -> None:
-        """The optimizer's step, in a run of which the share `done` is over: lr falls linearly in its last part."""
+        """The optimizer's step; done: as above. In the last part of the run, lr falls linearly."""
         left, decay = max(1 - done, 0.0), self.settings["decay"]
         self.optimizer.lr = self.settings["lr"] * (max(left / decay, 1e-6) if left < decay else 1.0)
         self.optimizer.step()

@@ -50,6 +50,23 @@ EXPERIMENTS = {
             "ε 1e-6, gradient × 1": {"eps": "1e-6", "scale": "1"},
         },
     ),
+    "rho": Experiment(
+        "ρ of Adadelta", "3.4", "Adadelta needs no learning rate",
+        {"ρ 0.95": {}, "ρ 0.9": {"rho": "0.9"}, "ρ 0.99": {"rho": "0.99"}},
+    ),
+    "initialization": Experiment(
+        "How the first weights are drawn", "3.4", "nothing is said of it",
+        {
+            "He, last layers a tenth": {}, "He": {"init": "he-whole"}, "Glorot": {"init": "glorot"},
+            "uniform, as PyTorch's": {"init": "uniform"},
+        },
+    ),
+    "order": Experiment(
+        "Order of color and class terms", "3.3", "both are minimized together",
+        {
+            "together": {}, "colors first": {"alpha-first": "0"}, "scenes first": {"alpha-first": "1"},
+        },
+    ),
 }
 STYLE = Experiment(
     "Style transfer", "4.5, 4.10", "another picture's global features change the colors; it takes a similar picture",

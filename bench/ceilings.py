@@ -1,4 +1,5 @@
-"""What this machine can do at most, measured: products of large matrices, and bytes to and from memory."""
+"""What this machine can do at most, measured: products of large matrices or, on a CPU, of what is in registers already,
+and bytes to and from memory."""
 
 import time
 from collections.abc import Callable
@@ -6,6 +7,8 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from nn.network import as_dtype
 
 SIDE = 3072  # of the matrices
 BYTES = 256 << 20  # of each array that is copied, several times any cache
@@ -39,6 +42,10 @@ def ceilings(
         candidates, side, size = gpu_candidates, max(side, GPU_SIDE), max(size, GPU_BYTES)
     products, traffic = candidates(dtype, side, size)
     by_product = {name: 2 * side**3 / best(f, seconds) for name, f in products.items()}
+    if backend == "cpu":
+        from kernels.simd_ceiling import operations_a_second
+
+        by_product["registers only"] = operations_a_second(np.dtype(as_dtype(dtype)), seconds)
     by_traffic = {name: count * size / best(f, seconds) for name, (count, f) in traffic.items()}
     first, second = max(by_product, key=by_product.__getitem__), max(by_traffic, key=by_traffic.__getitem__)
     return Ceilings(by_product[first], by_traffic[second], first, second)
@@ -78,8 +85,6 @@ def cpu_candidates(dtype: str, side: int, size: int) -> tuple[dict, dict]:
 def gpu_candidates(dtype: str, side: int, size: int) -> tuple[dict, dict]:
     """The same with CuPy, and with PyTorch, which may know a faster product of cuBLAS."""
     import cupy
-
-    from nn.network import as_dtype
 
     def done(function: Callable[[], Any]) -> Callable[[], Any]:
         def run() -> None:

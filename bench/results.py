@@ -9,7 +9,7 @@ from bench import BenchError
 from bench.machine import machine
 
 KEY = ("command", "backend", "dtype", "op", "layer", "work", "batch", "size", "width", "config", "quantity")
-FIGURES = ("p50", "p20", "p80", "rounds", "tflops", "gbytes_s", "matrix_share", "memory_share",
+FIGURES = ("p50", "p20", "p80", "rounds", "tflops", "gbytes_s", "matrix_share", "done_share", "memory_share",
            "ratio", "ratio_p20", "ratio_p80", "ceiling_tflops", "ceiling_gbytes_s", "mark", "note")
 CONDITIONS = ("cpu", "cores", "gpu", "python", "versions", "date", "commit")
 FIELDS = (*KEY, *FIGURES, *CONDITIONS)

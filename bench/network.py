@@ -2,7 +2,8 @@
 
 Every configuration runs once to warm up and once for its time; the fastest then run in turns with ours, round by
 round, and the ratio is that of those rounds. All the time there is (--minutes) is used; what it does not suffice for
-is said. Peak memory is measured afterwards, each side in a process of its own.
+is said. Ours in float32 is compared with PyTorch in float32, else with all its arithmetics. Peak memory is measured
+afterwards, each side in a process of its own.
 """
 
 import argparse
@@ -100,7 +101,8 @@ def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: An
     for _ in range(2):
         clock.time(ours)  # compiles our kernels, allocates
     now = time.perf_counter()
-    tried = trials(work, side, clock, args.quick, now + TRIALS * (end - now))
+    only = "float32" if args.dtype == "float32" else ""
+    tried = trials(work, side, clock, args.quick, now + TRIALS * (end - now), only)
     times = tried.seconds
     best = [c for c in sorted(times, key=times.__getitem__)[:FINALISTS] if times[c] < NEAR * min(times.values())]
     for _ in range(2):  # once more where, in turns, they lose to another one's first run

@@ -36,13 +36,16 @@ class Config(NamedTuple):
         return ", ".join(filter(None, ("torch " + self.mode, self.layout, self.how, self.optimizer)))
 
 
-def configs(work: str, quick: bool = False, device: str = "cpu") -> list[Config]:
+def configs(work: str, quick: bool = False, device: str = "cpu", only: str = "") -> list[Config]:
     """In the order in which they are worth their time; compiled ones take minutes to make.
 
     On a CPU first those that are the fastest as a rule, one of every other kind, then those that repeat a kind.
 
     A compiled step takes the optimizer that is the faster one of the eager step: it is not part of what is compiled.
+    only: one of MODES, to which the others are not compared.
     """
+    if only:
+        return [config for config in configs(work, quick, device) if config.mode == only]
     if device != "cpu":
         optimizer = "foreach" * (work == "step")
         eager = [Config(mode, layout, how, optimizer) for how in ("graph", "eager")

@@ -19,10 +19,10 @@ class Tried(NamedTuple):
     notes: dict[Config, str]
 
 
-def trials(work: str, side: TorchSide, clock: Any, quick: bool, end: float) -> Tried:
-    """Every configuration once, as far as the time suffices."""
+def trials(work: str, side: TorchSide, clock: Any, quick: bool, end: float, only: str = "") -> Tried:
+    """Every configuration (`only` those of one mode) once, as far as the time suffices."""
     tried, compiling = Tried({}, {}, {}), COMPILING
-    for config in configs(work, quick, side.device):
+    for config in configs(work, quick, side.device, only):
         begun = time.perf_counter()
         compiled = config.how in COMPILED
         if quick and config.optimizer == "loop" and config._replace(optimizer="foreach") != fastest(tried.seconds):

@@ -10,11 +10,12 @@ import torch
 from bench import BenchError, CheckError, compare, kernels, report, results, timing, torch_ops
 from bench.__main__ import main
 from bench.calls import arguments
-from bench.cases import cases
+from bench.cases import Case, cases
 from bench.check import check, reference
 from bench.memory import peak
 from bench.scaling import growth
 from bench.torch_ops import torch_calls
+from kernels import simd
 from nn import Settings
 from nn.architecture import cost_table
 
@@ -57,6 +58,17 @@ def test_flops_are_those_of_the_table_of_layers():
         if layer != "fusion":  # its global half is done once an image
             assert flops == round(2 * 2 * macs[layer] * saved), layer
     assert found["fusion"] == 2 * 2 * (28 * 28 * 256 * 256 + 256 * 256)
+
+
+@pytest.mark.skipif(simd.LEVEL != "avx512_bf16", reason="another method")
+def test_operations_done_are_those_of_winograds_tiles():
+    """F(2x2): 16 products a tile of 4 outputs instead of 36, also where the last tiles reach over the edge."""
+    shapes = {(56, 56): 16 / 36, (55, 55): 16 / 36 * 56**2 / 55**2}
+    for (h, w), share in shapes.items():
+        x, y, weights = (2, h, w, 32), (2, h, w, 64), (3, 3, 32, 64)
+        one = Case("conv3x3", "l", "forward", 2, {"x": x, "w": weights, "b": (64,)}, {"y": y}, {"y": 288},
+                   flops=2 * 2 * h * w * 9 * 32 * 64, options={"stride": 1, "activation": "relu"})
+        assert kernels.done(one, "bfloat16") / one.flops == pytest.approx(share)
 
 
 def test_bytes_count_every_array_once():
@@ -135,15 +147,16 @@ def test_unknown_commands_get_the_list_of_commands(capsys):
     assert "compare" in capsys.readouterr().out
 
 
-def test_network_json_has_the_schema(tmp_path):
+@pytest.mark.parametrize("dtype, configurations", [("bfloat16", (8, 7)), ("float32", (2, 3))])
+def test_network_json_has_the_schema(dtype, configurations, tmp_path):
     target, table = tmp_path / "n.json", tmp_path / "n.csv"
-    command = ["network", "--quick", "--minutes", "1", "--batch", "2", "--json", str(target), "--csv", str(table)]
-    assert main([*command, *SMALL]) == 0
+    command = ["network", "--quick", "--minutes", "0.3", "--batch", "2", "--json", str(target), "--csv", str(table)]
+    assert main([*command, *SMALL, "--backend", "cpu", "--dtype", dtype]) == 0
     found = json.loads(target.read_text())
     assert [(one["work"], one["batch"]) for one in found] == [("forward", 2), ("step", 2)]
     for one in found:
         assert list(one) == ["machine", "work", "batch", "ours_s", "torch_s", "ratio_best", "spread"]
-        assert one["machine"]["quick"] and len(one["torch_s"]) == {"forward": 8, "step": 7}[one["work"]]
+        assert one["machine"]["quick"] and len(one["torch_s"]) == configurations[one["work"] == "step"]
         assert one["ours_s"] > 0 and one["spread"][0] <= one["ratio_best"] <= one["spread"][1]
     parts = {row["work"] for row in results.read(table)}
     assert {"step: data", "step: forward", "step: backward", "step: optimizer"} <= parts

@@ -6,7 +6,7 @@ from PIL import Image
 
 from nn import Network
 from tests.drawn import draw_folder
-from train.experiments import arms, results, style
+from train.experiments import arms, precision, results, style
 from train.experiments.__main__ import main
 
 TINY = ["--steps", "3", "--seeds", "2", "--width", "0.03", "--crop", "16", "--batch", "2"]
@@ -73,6 +73,23 @@ def test_an_experiment_trains_measures_and_draws_once(photos, tmp_path, capsys, 
 
     assert main([*call, "--width", "0.05"]) == 2
     assert "trained with width 0.03, wanted 0.05: give another --out" in capsys.readouterr().err
+
+
+def test_bfloat16_learns_as_float32_does(photos, tmp_path, capsys):
+    """Loss by loss for as long as roundings have not grown, and in the mean of 40 steps."""
+    out = tmp_path / "out"
+    assert main(["precision", "--photos", str(photos), "--out", str(out), "--steps", "40", "--seeds", "2", "--width",
+                 "0.1", "--crop", "32", "--batch", "4", "--decay", "0"]) == 0  # fmt: skip
+    runs = {label: [out / "runs" / f"{arms.name_of(arm)}-seed{seed}" for seed in range(2)]
+            for label, arm in arms.PRECISION.arms.items()}
+    reference, exact, rounded = (precision.losses(group) for group in runs.values())
+    assert reference.shape == (2, 40) and np.ptp(reference.mean(0)) > 0.1 * reference.mean()  # there is a way to go
+    np.testing.assert_allclose(exact[:, :5], reference[:, :5], rtol=1e-3)
+    np.testing.assert_allclose(rounded[:, :5], reference[:, :5], rtol=0.03)
+    assert not np.array_equal(rounded, exact)
+    assert rounded.mean() == pytest.approx(reference.mean(), rel=0.03)
+    assert (out / "precision.md").read_text() in capsys.readouterr().out
+    assert np.ptp(np.asarray(Image.open(out / "precision.png"))) > 100
 
 
 def test_an_experiment_says_what_is_missing(photos, tmp_path, capsys):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from train import TrainError
 from train.data import Pictures, scan
-from train.experiments.arms import EXPERIMENTS, STYLE, Experiment, trained
+from train.experiments.arms import EXPERIMENTS, PRECISION, STYLE, Experiment, trained
 from train.options import CPUS
 
 HELD_OUT = ("val", "held_out")  # names of the sub-folder that is measured on
@@ -20,7 +20,8 @@ HELD_OUT = ("val", "held_out")  # names of the sub-folder that is measured on
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train.experiments", description=(__doc__ or "").partition("\n")[0])
-    p.add_argument("name", choices=(*EXPERIMENTS, "style", "all"))
+    p.add_argument("name", choices=(*EXPERIMENTS, "style", "precision", "all"),
+                   help="all: all but precision, of which the reference takes long")
     p.add_argument("--photos", default=str(Path(__file__).parents[1] / "photographs"), metavar="DIR",
                    help="holds train/CLASS/* and val/CLASS/* or held_out/CLASS/* (those built in)")  # fmt: skip
     p.add_argument("--out", default="runs/experiments", metavar="DIR", help="for runs, tables and figures")
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     common = {name: getattr(options, name) for name in ("steps", "width", "crop", "batch", "decay")}
     common |= {"workers": CPUS, "checkpoint-every": max(1, options.steps // 10)}
     names = (*EXPERIMENTS, "style") if options.name == "all" else (options.name,)
-    wanted = {name: EXPERIMENTS.get(name, STYLE) for name in names}
+    wanted = {name: {**EXPERIMENTS, "style": STYLE, "precision": PRECISION}[name] for name in names}
     runs = {
         name: {label: [trained(arm, seed, photos / "train", held_out, out, common) for seed in range(options.seeds)]
                for label, arm in experiment.arms.items()}
@@ -78,7 +79,7 @@ def conclude(
     name: str, experiment: Experiment, runs: dict[str, list[Path]], pictures: Pictures, options: argparse.Namespace
 ) -> None:
     """Measures the finished runs and writes the table, the curves and the sheet."""
-    from train.experiments import figures, results, style
+    from train.experiments import figures, precision, results, style
 
     out, grey = Path(options.out), results.grey_error(pictures)
     curves, photographs = out / f"{name}.png", out / f"{name}.jpg"
@@ -88,6 +89,10 @@ def conclude(
         told = style.table(styles)
         style.draw_curves(styles, grey, experiment.title, curves)
         style.draw_sheet(nets[0], options.crop, photographs)
+    elif experiment is PRECISION:
+        losses = {label: precision.losses(group) for label, group in runs.items()}
+        told = precision.table(losses)
+        precision.draw_curves(losses, experiment.title, curves)
     else:
         arms = {label: [results.Measured(run, pictures, grey) for run in group] for label, group in runs.items()}
         told = results.tables(arms)
@@ -99,7 +104,7 @@ def conclude(
         f"crop {options.crop}, width {options.width:g}.\n\n{told}"
     )
     (out / f"{name}.md").write_text(told)
-    print(f"\n{told}\nlook at {curves} and {photographs}", flush=True)
+    print(f"\n{told}\nlook at {curves}{f' and {photographs}' * photographs.exists()}", flush=True)
 
 
 if __name__ == "__main__":

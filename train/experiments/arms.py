@@ -68,6 +68,14 @@ EXPERIMENTS = {
         },
     ),
 }
+PRECISION = Experiment(
+    "Training in bfloat16 and in float32", "3.4", "it was trained in Torch's float32",
+    {
+        "float32, reference": {"backend": "reference", "dtype": "float32"},
+        "float32, cpu": {"backend": "cpu", "dtype": "float32"},
+        "bfloat16, cpu": {"backend": "cpu", "dtype": "bfloat16"},
+    },
+)
 STYLE = Experiment(
     "Style transfer", "4.5, 4.10", "another picture's global features change the colors; it takes a similar picture",
     {"trained": {}},

@@ -9,6 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+ZEN = {  # family, models by sixteens
+    "Zen": (23, (0, 1, 2, 5)), "Zen 2": (23, (3, 6, 7, 9, 10)), "Zen 3": (25, (0, 2, 4, 5)),
+    "Zen 4": (25, (1, 6, 7, 10)), "Zen 5": (26, (0, 1, 2, 4, 6, 7)),
+}  # fmt: skip
 PACKAGES = ("numpy", "numba", "torch", "cupy-cuda13x", "triton")
 
 
@@ -23,19 +27,51 @@ def machine() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """Model name and the vector instructions that matter here, from /proc/cpuinfo where there is one."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    """Model name, microarchitecture of AMD's (whose names often leave it out) and the vector instructions that matter
+    here, from /proc/cpuinfo where there is one."""
+    if not (found := cpu_fields()):
         return platform.processor() or platform.machine()
-    found: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        found.setdefault(name.strip(), value.strip())
     flags = set(found.get("flags", "").split())
     features = [f for f in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if f in flags]
     family = f"family {found.get('cpu family')} model {found.get('model')}"
-    return f"{found.get('model name', platform.machine())} ({family}; {' '.join(features) or 'no AVX2'})"
+    name = ", ".join(filter(None, (found.get("model name", platform.machine()), microarchitecture(found))))
+    return f"{name} ({family}; {' '.join(features) or 'no AVX2'})"
+
+
+def cpu_fields() -> dict[str, str]:
+    """Of the first core in /proc/cpuinfo, by name."""
+    found: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            found.setdefault(name.strip(), value.strip())
+    except OSError:
+        pass
+    return found
+
+
+def microarchitecture(found: dict[str, str]) -> str:
+    """ "Zen 5" and the like for AMD's processors, from the fields of /proc/cpuinfo; "" for what is not known.
+
+    Families and models as in Linux, arch/x86/kernel/cpu/amd.c.
+    """
+    if found.get("vendor_id") != "AuthenticAMD":
+        return ""
+    family, sixteen = int(found.get("cpu family", 0)), int(found.get("model", 0)) >> 4
+    return next((name for name, (of, sixteens) in ZEN.items() if of == family and sixteen in sixteens), "")
+
+
+def short_name() -> str:
+    """Of a folder of results for this machine: "zen5-2-cores", "nvidia-h200"."""
+    if gpu := gpu_name().partition(" (")[0]:
+        return slug(gpu)
+    found = cpu_fields()
+    name = microarchitecture(found).replace(" ", "") or found.get("model name", platform.machine()).partition(" @")[0]
+    return slug(f"{name} {core_count()} cores")
+
+
+def slug(name: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
 
 
 def cores() -> set[int]:
@@ -75,11 +111,13 @@ def version_of(package: str) -> str | None:
 
 
 def commit() -> str:
-    """Short hash of this checkout, with a + where tracked files differ from it; "unknown" outside of git."""
+    """Short hash of this checkout, with a + where tracked files differ from it (other than results and README.md, which
+    change while a machine is measured); "unknown" outside of git."""
     try:
-        git = ["git", "-C", str(Path(__file__).parent)]
+        git = ["git", "-C", str(Path(__file__).parents[1])]
         head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        dirty = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True)
+        others = ["--", ".", ":!bench/results", ":!README.md"]
+        dirty = subprocess.run([*git, "diff", "--quiet", "HEAD", *others], capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("+" if dirty.returncode else "")

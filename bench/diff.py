@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     pairs = options.chosen(args, every=True)
     data = inputs(args.batch, args.size, args.size)
     exact = step(Network(args.width, global_size=args.size, dtype="float64"), data)
-    rows, diverged = [], False
+    table, diverged = results.Table(args.csv), False
     print(f"{machine()['gpu'] or machine()['cpu']}; width {args.width:g}, {args.size}x{args.size}, batch {args.batch}")
     for backend, dtype in pairs:
         found = layers(backend, dtype, exact, data, args)
@@ -46,9 +46,7 @@ def main(argv: list[str]) -> int:
         diverged |= bool(wrong)
         first = f"the first to diverge is {wrong[0]['layer']}, {wrong[0]['work']}" if wrong else "no layer diverges"
         print(f"{backend} {dtype}: {first}")
-        rows += found
-    if args.csv:
-        results.write(args.csv, rows)
+        table.add(found)
     return 1 if diverged else 0
 
 
@@ -118,8 +116,8 @@ def case_rows(
         rows.append({
             "command": "diff", "backend": backend, "dtype": dtype, "op": case.op, "layer": case.layer,
             "work": f"{case.work}: {name}", "batch": case.batch, "size": args.size, "width": args.width,
-            "quantity": "relative error", "p50": error, "p80": largest, "mark": mark,
-            "note": f"mean {mean:.2e}, tolerance {limit.value:.2e} ({limit.reason}), in network {in_network:.2e}",
+            "quantity": "relative error", "p50": error, "p80": largest, "tolerance": limit.value, "mark": mark,
+            "note": f"mean {mean:.2e}, tolerance from {limit.reason}, in network {in_network:.2e}",
         })  # fmt: skip
     return rows
 

@@ -33,7 +33,7 @@ SHORT = {"value_and_gradient": "both"}
 def main(argv: list[str]) -> int:
     args = parse(argv)
     own = load(args.with_, args.op) if args.with_ else None
-    pairs, rows, failed = options.chosen(args), [], 0
+    pairs, table, failed = options.chosen(args), results.Table(args.csv), 0
     print(f"{machine()['gpu'] or machine()['cpu']}, {core_count()} cores; width {args.width:g}, "
           f"{args.size}x{args.size}, batch {args.batch}; ratio = PyTorch's time / ours")  # fmt: skip
     for backend, dtype in pairs:
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
         print(f"\n{backend} {dtype}; {limits.line()}\n{COLUMNS.format(*HEADER)}")
         for case in found:
             try:
-                rows += measure(case, backend, dtype, limits, own, args)
+                table.add(measure(case, backend, dtype, limits, own, args))
             except CheckError as error:
                 failed += 1
                 print(error, flush=True)
@@ -54,10 +54,6 @@ def main(argv: list[str]) -> int:
                     raise
                 failed += 1  # on a GPU time is scarce: what else there is still gets its turn
                 print(f"{case.name}: {type(error).__name__}: {error}", flush=True)
-            if args.csv and backend == "gpu":
-                results.write(args.csv, rows)  # whatever may come
-    if args.csv:
-        results.write(args.csv, rows)
     if failed:
         print(f"bench kernels: {failed} checks failed, those kernels were not timed", file=sys.stderr)
     return 1 if failed else 0

@@ -62,16 +62,23 @@ def main(argv: list[str]) -> int:
     plan = [(work, batch) for batch in args.batch for work in args.work]
     weights = [SETUP + (1 if work == "forward" else 3) * batch for work, batch in plan]
     budget = Budget(args.minutes * (1 if args.quick else 1 - RESERVED), weights)
-    found = [measure(work, batch, args, budget.next(), say) for work, batch in plan]
+    table, found = results.Table(args.csv), list[dict]()
+    try:
+        for work, batch in plan:
+            found.append(measure(work, batch, args, budget.next(), say, table))
+            if args.json not in (None, "-"):
+                results.write_file(args.json, json_of(found))
+    finally:  # also of a run that was interrupted
+        if args.json == "-":
+            print(json_of(found))
     if not args.quick:
         budget = Budget(args.minutes * RESERVED, [1.0])
-        memory(found, args, budget.next(), say)
-    if args.json:
-        text = json.dumps([one["json"] for one in found], indent=1)
-        print(text) if args.json == "-" else write_text(args.json, text)
-    if args.csv:
-        results.write(args.csv, [row for one in found for row in one["rows"]])
+        memory(found, args, budget.next(), say, table)
     return 0
+
+
+def json_of(found: list[dict]) -> str:
+    return json.dumps([one["json"] for one in found], indent=1) + "\n"
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -93,8 +100,10 @@ def new_network(args: argparse.Namespace) -> Network:
     return Network(args.width, global_size=args.size, backend=args.backend, dtype=args.dtype, xp=xp)
 
 
-def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: Any) -> dict:
-    """One kind of work at one batch size, until `end`; prints its lines. Keys: json, rows, best, work, batch."""
+def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: Any, table: results.Table) -> dict:
+    """One kind of work at one batch size, until `end`; prints its lines and adds the CSV's rows.
+
+    Keys: json, best, work, batch."""
     net, data = new_network(args), inputs(batch, args.size, args.size)
     clock = Events(flushed=False) if args.backend == "gpu" else Wall(flushed=False)
     ours, side = our_work(work, net, data), TorchSide(on_host(net), data, torch_device(args.backend))
@@ -102,7 +111,8 @@ def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: An
         clock.time(ours)  # compiles our kernels, allocates
     now = time.perf_counter()
     only = "float32" if args.dtype == "float32" else ""
-    tried = trials(work, side, clock, args.quick, now + TRIALS * (end - now), only)
+    keep = lambda tried: table.write(single_runs(work, batch, args, tried.seconds))  # noqa: E731
+    tried = trials(work, side, clock, args.quick, now + TRIALS * (end - now), keep, only)
     times = tried.seconds
     best = [c for c in sorted(times, key=times.__getitem__)[:FINALISTS] if times[c] < NEAR * min(times.values())]
     for _ in range(2):  # once more where, in turns, they lose to another one's first run
@@ -113,21 +123,32 @@ def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: An
             break
         best = [fastest(times), fastest({config: times[config] for config in best})]
     return report(work, batch, args, final, functions, {c.name: t for c, t in times.items()},
-                  {c.name: note for c, note in tried.notes.items()}, best, say)
+                  {c.name: note for c, note in tried.notes.items()}, best, say, table)
+
+
+def columns(work: str, batch: int, args: argparse.Namespace, quantity: str = "seconds") -> results.Row:
+    """What all rows of that work have in common."""
+    return {"command": "network", "backend": args.backend, "dtype": args.dtype, "work": work, "batch": batch,
+            "size": args.size, "width": args.width, "quantity": quantity}
+
+
+def single_runs(work: str, batch: int, args: argparse.Namespace, seconds: dict[Config, float]) -> list[results.Row]:
+    """Rows of configurations that have been tried: what there is of a run that is stopped before it ranks them."""
+    return [columns(work, batch, args) | {"config": c.name, "p50": t, "rounds": 1, "note": "one run, then stopped"}
+            for c, t in seconds.items()]
 
 
 def report(
     work: str, batch: int, args: argparse.Namespace, final: Race, functions: dict[str, Any], times: dict[str, float],
-    notes: dict[str, str], best: list[Config], say: Any,
+    notes: dict[str, str], best: list[Config], say: Any, table: results.Table,
 ) -> dict:
-    """Prints and returns what was found: JSON object, CSV rows, the fastest configuration."""
+    """Prints what was found and adds the CSV's rows; JSON object and the fastest configuration."""
     ours = Spread.of(final.times["ours"].seconds)
     finalists = {name: final.times[name] for name in final.times if name != "ours"}
     winner = min(finalists, key=lambda name: finalists[name].median)
     ratio = final.ratio(winner, "ours")
     say(COLUMNS.format(work, batch, "ours", results.seconds(ours.median), "", "", ours.mark(final.others)).rstrip())
-    common = {"command": "network", "backend": args.backend, "dtype": args.dtype, "work": work, "batch": batch,
-              "size": args.size, "width": args.width, "quantity": "seconds"}
+    common = columns(work, batch, args)
     quick = "quick: eager configurations only" if args.quick else ""
     rows = [common | spread_columns(final.times["ours"]) | {"config": "ours", "note": quick,
             "ratio": ratio.median, "ratio_p20": ratio.low, "ratio_p80": ratio.high, "mark": ratio.mark(final.others)}]
@@ -146,9 +167,9 @@ def report(
         shown = results.seconds(medians[name]) if name in medians else "-"
         say(COLUMNS.format("", "", name, shown, *line).rstrip())
         rows.append(row)
-    rows += parts(work, batch, args, functions, common, winner, say)
+    table.add(rows + parts(work, batch, args, functions, common, winner, say))
     found = machine() | {"quick": True} if args.quick else machine()
-    return {"rows": rows, "work": work, "batch": batch, "best": next(c for c in best if c.name == winner), "json": {
+    return {"work": work, "batch": batch, "best": next(c for c in best if c.name == winner), "json": {
         "machine": found, "work": work, "batch": batch, "ours_s": ours.median, "torch_s": medians,
         "ratio_best": ratio.median, "spread": [ratio.low, ratio.high]}}
 
@@ -176,12 +197,11 @@ def parts(
             for k, v in found.items()]
 
 
-def memory(found: list[dict], args: argparse.Namespace, end: float, say: Any) -> None:
+def memory(found: list[dict], args: argparse.Namespace, end: float, say: Any, table: results.Table) -> None:
     """Prints peak memory of ours and of PyTorch's fastest configuration and adds the CSV's rows."""
     say("peak memory beyond the loaded libraries, each side in a process of its own:")
     for one in found:
-        common = {"command": "network", "backend": args.backend, "dtype": args.dtype, "work": one["work"],
-                  "batch": one["batch"], "size": args.size, "width": args.width, "quantity": "bytes"}
+        common = columns(one["work"], one["batch"], args, "bytes")
         task = {"work": one["work"], "batch": one["batch"], "size": [args.size] * 2, "global_size": args.size,
                 "width": args.width, "backend": args.backend, "dtype": args.dtype}
         shown = []
@@ -195,10 +215,5 @@ def memory(found: list[dict], args: argparse.Namespace, end: float, say: Any) ->
             except BenchError as error:
                 row["note"] = f"not measured: {error}"
                 shown.append("not measured")
-            one["rows"].append(row)
+            table.add([row])
         say(f"{one['work']:<8} {one['batch']:>5}  ours {shown[0]}, {one['best'].name} {shown[1]}")
-
-
-def write_text(path: str, text: str) -> None:
-    with open(path, "w") as file:
-        file.write(text + "\n")

@@ -1,16 +1,18 @@
 """Rows of results: one form for all commands, written as CSV together with where, when and from what they came."""
 
 import csv
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bench import BenchError
 from bench.machine import machine
+from nn.parameters import write_whole
 
 KEY = ("command", "backend", "dtype", "op", "layer", "work", "batch", "size", "width", "config", "quantity")
 FIGURES = ("p50", "p20", "p80", "rounds", "tflops", "gbytes_s", "matrix_share", "done_share", "memory_share",
-           "ratio", "ratio_p20", "ratio_p80", "ceiling_tflops", "ceiling_gbytes_s", "mark", "note")
+           "ratio", "ratio_p20", "ratio_p80", "ceiling_tflops", "ceiling_gbytes_s", "tolerance", "mark", "note")
 CONDITIONS = ("cpu", "cores", "gpu", "python", "versions", "date", "commit")
 FIELDS = (*KEY, *FIGURES, *CONDITIONS)
 Row = dict[str, Any]  # of FIELDS; times in seconds, memory in bytes, ratios PyTorch / ours
@@ -23,15 +25,39 @@ def conditions() -> Row:
     return {**{name: found[name] for name in CONDITIONS if name != "versions"}, "versions": versions}
 
 
+class Table:
+    """Rows as they come, each time written as CSV: what was measured before a run was stopped is there, and whole."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.rows = path, list[Row]()
+
+    def add(self, rows: Iterable[Row]) -> None:
+        self.rows += rows
+        self.write()
+
+    def write(self, preliminary: Iterable[Row] = ()) -> None:
+        """The file anew, with rows at its end that the next call no longer has."""
+        if self.path:
+            write(self.path, [*self.rows, *preliminary])
+
+
 def write(path: str | Path, rows: Iterable[Row]) -> None:
-    """Writes rows as CSV, with this machine's conditions; floats with five digits."""
-    same = conditions()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in {**row, **same}.items()})
+    """Writes rows as CSV, with this machine's conditions; floats with five digits. The file is whole at any time."""
+    same, text = conditions(), io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in {**row, **same}.items()})
+    write_file(path, text.getvalue())
+
+
+def write_file(path: str | Path, text: str) -> None:
+    """Whole or not at all. Raises BenchError where that cannot be."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def read(path: str | Path) -> list[Row]:

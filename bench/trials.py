@@ -1,6 +1,7 @@
 """The first run of every configuration of PyTorch: which of them are worth measuring in turns with ours."""
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bench import BenchError
@@ -19,8 +20,11 @@ class Tried(NamedTuple):
     notes: dict[Config, str]
 
 
-def trials(work: str, side: TorchSide, clock: Any, quick: bool, end: float, only: str = "") -> Tried:
-    """Every configuration (`only` those of one mode) once, as far as the time suffices."""
+def trials(
+    work: str, side: TorchSide, clock: Any, quick: bool, end: float, keep: Callable[[Tried], None], only: str = ""
+) -> Tried:
+    """Every configuration (`only` those of one mode) once, as far as the time suffices; `keep` gets what there is after
+    each."""
     tried, compiling = Tried({}, {}, {}), COMPILING
     for config in configs(work, quick, side.device, only):
         begun = time.perf_counter()
@@ -35,6 +39,7 @@ def trials(work: str, side: TorchSide, clock: Any, quick: bool, end: float, only
         try:
             tried.seconds[config], tried.functions[config] = trial(work, config, side, clock, 1.0 if quick else 4.0)
             tried.notes[config] = NOT_ALONE
+            keep(tried)
         except BenchError as error:
             tried.notes[config] = f"not measured: {error}"
         compiling = time.perf_counter() - begun if compiled else compiling

@@ -1,4 +1,4 @@
-"""Pictures of results: roofline, bars a layer, growth. Every figure takes rows of one machine and writes a PNG."""
+"""Pictures of results. Every figure takes rows of one machine and writes a PNG; growth is in `plots_scaling.py`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np  # noqa: E402
 from matplotlib.lines import Line2D  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: E402
 
-from bench.results import Row  # noqa: E402
+from bench.results import Row, seconds  # noqa: E402
 
 OURS, TORCH = "#1f6f8b", "#d98e3f"
 COLORS = {"conv3x3": "#1f6f8b", "upsample2x_conv3x3": "#7b3294", "linear": "#2ca25f", "fusion": "#c51b7d",
@@ -28,10 +28,13 @@ def save(path: Path, width: float, height: float, draw: Callable[[Any], None]) -
     plt.close(figure)
 
 
+def where(row: Row) -> str:
+    """ "AMD EPYC, Zen 5, 2 cores": what a figure was measured on."""
+    return row["gpu"].partition(" (")[0] or f"{row['cpu'].partition(' (')[0]}, {row['cores']} cores"
+
+
 def title(row: Row) -> str:
-    """ "AMD EPYC, 2 cores, cpu bfloat16, batch 8": what a figure was measured on."""
-    where = row["gpu"].partition(" (")[0] or f"{row['cpu'].partition(' (')[0]}, {row['cores']} cores"
-    return f"{where}, {row['backend']} {row['dtype']}" + f", batch {row['batch']}" * bool(row["batch"])
+    return f"{where(row)}; {row['backend']} {row['dtype']}" + f", batch {row['batch']}" * bool(row["batch"])
 
 
 def roofline(rows: list[Row], path: Path) -> None:
@@ -46,7 +49,7 @@ def roofline(rows: list[Row], path: Path) -> None:
         low = min(r["tflops"] for r in rows) / 2
         x = np.array([min(intensity(r) for r in ours) / 2, max(intensity(r) for r in ours) * 2])
         edge = products * 1e3 / traffic
-        ax.plot([x[0], edge, x[1]], [x[0] * traffic / 1e3, products, products], color="black", linewidth=1.5)
+        ax.plot([x[0], edge, x[1]], [x[0] * traffic / 1e3, products, products], color="black", linewidth=1.5, zorder=1)
         for row in ours:
             color, shape = COLORS[row["op"]], "o" if row["work"] == "forward" else "s"
             rival = theirs.get((row["layer"], row["work"]))
@@ -55,9 +58,13 @@ def roofline(rows: list[Row], path: Path) -> None:
                 ax.plot([intensity(row)] * 2, both, color=color, alpha=0.3, linewidth=1)
                 ax.plot(intensity(row), rival["tflops"], shape, mfc="white", mec=color, markersize=6)
             ax.plot(intensity(row), row["tflops"], shape, color=color, markersize=6)
-        ax.set(xscale="log", yscale="log", xlim=x, ylim=(low, products * 3),
+        ax.set(xscale="log", yscale="log", xlim=x, ylim=(low, 2 * max(products, *(r["tflops"] for r in rows))),
                xlabel="FLOPs a byte (each array moved once)", ylabel="TFLOP/s")  # fmt: skip
-        ax.text(x[1], products * 1.15, f"matrix unit {products:.3g} TFLOP/s", ha="right")
+        ax.grid(alpha=0.2)
+        ax.text(edge, products * 1.1, f"matrix unit {products:.3g} TFLOP/s")
+        if max(r["tflops"] for r in ours) > products:
+            ax.text(0.01, 0.98, "above the roof: Winograd, with fewer products than the formula counts", color="grey",
+                    transform=ax.transAxes, va="top", fontsize=9)  # fmt: skip
         figure.draw_without_rendering()  # fixes the scales, from which the slope of the text follows
         start = x[0] * 1.2
         ends = ax.transData.transform([(start, start * traffic), (edge, edge * traffic)])
@@ -115,43 +122,77 @@ def bars(ax: Any, places: list[float], rows: list[Row | None], color: str, label
     ax.barh(places, t, 0.38, color=color, label=label, xerr=whiskers, error_kw={"linewidth": 0.8, "ecolor": "#444444"})
 
 
-def scaling(rows: list[Row], path: Path) -> None:
-    """Time and memory of every study over what grows, with the fitted power."""
-    axis = {
-        "colorize": ("pixels", lambda r: float(r["size"]) ** 2),
-        "batch": ("pictures a step", lambda r: float(r["batch"])),
-        "width": ("width", lambda r: float(r["width"])),
-    }
-    studies = [name for name in axis if any(r["work"] == name for r in rows)]
+BATCHES = ("#9ecae1", "#3182bd", "#08306b", "black")  # of the markers, from the smallest batch on
+
+
+def network(rows: list[Row], path: Path) -> None:
+    """Every configuration of PyTorch that was measured: its time / ours, at every batch. rows: network's, one dtype."""
+    rows = [row for row in rows if row["work"] in ("forward", "step") and row["quantity"] == "seconds" and row["p50"]]
+    ours = {(row["work"], row["batch"]): row["p50"] for row in rows if row["config"] == "ours"}
+    batches = sorted({batch for _, batch in ours}, key=int)
+    works = [work for work in ("forward", "step") if any(row["work"] == work for row in rows)]
+    names = {work: ranked([r for r in rows if r["work"] == work and r["config"] != "ours"], ours) for work in works}
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(2, len(studies), squeeze=False)
-        for column, name in zip(axes.T, studies):
-            label, count = axis[name]
-            for ax, quantity, unit, factor in zip(column, ("seconds", "bytes"), ("seconds", "GiB"), (1, 2**-30)):
-                found = [r for r in rows if r["work"] == name and r["quantity"] == quantity and r["p50"]]
-                x, y = np.array([count(r) for r in found]), np.array([r["p50"] * factor for r in found])
-                ax.plot(x, y, "o", color=OURS)
-                for r, at in zip(found, x):
-                    if r["p20"]:
-                        ax.plot([at, at], [r["p20"] * factor, r["p80"] * factor], color=OURS, linewidth=1)
-                for fit in rows:
-                    if fit["work"] == name and fit["quantity"] == f"exponent of {quantity}":
-                        k = fit["p50"]
-                        line = np.exp(np.mean(np.log(y) - k * np.log(x))) * x**k
-                        ax.plot(x, line, color=TORCH, linewidth=1, zorder=0, label=f"{label}$^{{{k:.2f}}}$")
-                        ax.legend(frameon=False, loc="upper left")
-                ax.set(xscale="log", yscale="log", xlabel=label, ylabel=unit, ylim=(y.min() / 1.7, y.max() * 1.7))
-                ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(),
-                             major_formatter=FuncFormatter(lambda v, _: f"{v:g}"))  # fmt: skip
-                ticks(ax, x, [f"{r['size']}²" for r in found] if name == "colorize" else [f"{v:g}" for v in x])
-            heading = "colorizing one picture" if name == "colorize" else f"a training step over {name}"
-            column[0].set_title(heading, loc="left")
+        axes = figure.subplots(len(works), 1, squeeze=False, sharex=True, height_ratios=[len(names[w]) for w in works])
+        for ax, work in zip(axes[:, 0], works):
+            ax.axvline(1, color=OURS, linewidth=2, zorder=0)
+            for batch, color in zip(batches, BATCHES):
+                found = [r for r in rows if (r["work"], r["batch"]) == (work, batch) and r["config"] != "ours"]
+                times = [r["p50"] / ours[work, batch] for r in found]
+                ax.plot(times, [names[work].index(r["config"]) for r in found], "o", color=color, markersize=6)
+            ax.set_yticks(range(len(names[work])), [name.removeprefix("torch ") for name in names[work]])
+            ax.set_ylim(len(names[work]) - 0.4, -0.6)
+            mine = ", ".join(f"batch {b}: {seconds(ours[work, b])}" for b in batches if (work, b) in ours)
+            kind = {"forward": "forward pass", "step": "training step"}[work]
+            ax.set_title(f"{kind} (ours at {mine})", loc="left", fontsize=11)
+            ax.set(xscale="log")
+            ax.grid(axis="both", alpha=0.25)
+            ax.xaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 5, 7)), minor_locator=NullLocator(),
+                         major_formatter=FuncFormatter(lambda v, _: f"{v:g}"))  # fmt: skip
+            ax.tick_params(labelbottom=True)
+        axes[-1, 0].set_xlabel("PyTorch's time / ours (right of the line: ours is faster)")
+        dots = [Line2D([], [], color=color, marker="o", linestyle="", label=f"batch {batch}")
+                for batch, color in zip(batches, BATCHES)]  # fmt: skip
+        figure.legend(handles=dots, loc="outside lower center", ncols=len(dots), frameon=False)
         figure.suptitle(title({**rows[0], "batch": ""}), fontsize=11)
 
-    save(path, 4 * len(studies), 6, draw)
+    save(path, 10, 2.6 + 0.26 * sum(map(len, names.values())), draw)
 
 
-def ticks(ax: Any, x: Any, labels: list[str]) -> None:
-    ax.set_xticks(x, labels, rotation=45 if len(x) > 5 else 0)
-    ax.xaxis.set_minor_locator(NullLocator())
+def ranked(rows: list[Row], ours: dict[tuple[str, str], float]) -> list[str]:
+    """Names of configurations, the nearest to ours first."""
+    shares: dict[str, list[float]] = {}
+    for row in rows:
+        shares.setdefault(row["config"], []).append(row["p50"] / ours[row["work"], row["batch"]])
+    return sorted(shares, key=lambda name: float(np.mean(shares[name])))
+
+
+MARKERS = {"forward": ("o", "result"), "dx": (">", "dx"), "dw": ("s", "dw"), "db": ("d", "db")}
+
+
+def diff(rows: list[Row], path: Path) -> None:
+    """Errors of every layer's results beside what is allowed, a panel for each backend and dtype that has any."""
+    pairs = list(dict.fromkeys((row["backend"], row["dtype"]) for row in rows if row["p50"]))
+    names = list(dict.fromkeys(row["layer"] for row in rows))
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots(1, len(pairs), squeeze=False, sharey=True)[0]
+        for ax, pair in zip(axes, pairs):
+            for row in rows:
+                work, _, name = row["work"].partition(": ")
+                key = "forward" if work == "forward" else {"dmid": "dx", "dglobal": "dx"}.get(name, name)
+                y = names.index(row["layer"]) + 0.2 * (list(MARKERS).index(key) - 1.5)
+                if (row["backend"], row["dtype"]) == pair and row["p50"]:
+                    ax.plot([row["p50"], row["tolerance"]], [y, y], color="#cccccc", linewidth=1, zorder=0)
+                    ax.plot(row["tolerance"], y, "|", color="black", markersize=5)
+                    ax.plot(row["p50"], y, MARKERS[key][0], color="firebrick" if row["mark"] else OURS, markersize=4)
+            ax.set(xscale="log", title=" ".join(pair), xlabel="relative error; | is what is allowed")
+            ax.grid(axis="x", alpha=0.25)
+        axes[0].set_yticks(range(len(names)), names)
+        axes[0].set_ylim(len(names) - 0.4, -0.6)
+        shapes = [Line2D([], [], color=OURS, marker=m, linestyle="", label=t) for m, t in MARKERS.values()]
+        figure.legend(handles=shapes, loc="outside lower center", ncols=len(shapes), frameon=False)
+        figure.suptitle(f"{where(rows[0])}: every layer alone against the reference in float64", fontsize=11)
+
+    save(path, 1.5 + 3.4 * len(pairs), 1.8 + 0.28 * len(names), draw)

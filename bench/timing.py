@@ -201,7 +201,7 @@ class Others:
         self.share = min(1.0, max(0.0, used - own) / total) if total > 0 else 0.0  # the kernel counts in steps of 10 ms
 
     def now(self) -> tuple[float, float, float]:
-        """Seconds that the cores were in use, passed on them, and were used by this process."""
+        """Seconds that the cores were in use, passed on them, and were used by this process and those it waited for."""
         own = os.times()
         try:
             lines = Path("/proc/stat").read_text().splitlines()
@@ -211,4 +211,4 @@ class Others:
         ticks = np.array([[float(t) for t in line.split()[1:9]] for line in lines if line.split()[0] in ours])
         hertz = os.sysconf("SC_CLK_TCK")
         used = ticks.sum() - ticks[:, 3:5].sum()  # all but idle and waiting for disks
-        return used / hertz, ticks.sum() / hertz, own.user + own.system
+        return used / hertz, ticks.sum() / hertz, sum(own[:4])

@@ -1,12 +1,14 @@
 """Tables and plots of the result files in a folder of bench/results/, one folder a machine.
 
-Reads every CSV there, writes README.md with all rows and roofline, bars and scaling as PNG beside them. With --readme,
-the summary of all machines goes into the project's README.md between <!-- bench --> and <!-- /bench -->.
+Reads every CSV there, writes README.md with all rows beside them, and plots as PNG: layers, roofline, network, scaling,
+diff, as far as there are results. With --readme, the summary of the machine that was measured last, and where those of
+the others are, goes into the project's README.md between <!-- bench --> and <!-- /bench -->.
 """
 
 import argparse
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from bench import BenchError, results
@@ -27,35 +29,58 @@ def main(argv: list[str]) -> int:
     folders = args.folders or sorted(f for f in RESULTS.glob("*") if any(f.glob("*.csv")))
     if not folders:
         raise BenchError("no results in bench/results/; make some with --csv bench/results/MACHINE/kernels.csv")
-    parts = []
-    for folder in folders:
-        rows = [row for file in sorted(folder.glob("*.csv")) for row in results.read(file)]
-        if not rows:
-            raise BenchError(f"{folder}: no CSV with results in it")
-        plots = draw(rows, folder)
-        (folder / "README.md").write_text(page(rows, plots))
-        print(f"{folder}: README.md, {', '.join(plots) or 'no plots'}")
-        parts.append(summary(rows, folder, plots))
+    found = {folder: rows_of(folder) for folder in folders}
+    for folder, rows in found.items():
+        made = pictures(rows)
+        for name, draw in made.items():
+            draw(folder / name)
+        results.write_file(folder / "README.md", page(rows, list(made)))
+        print(f"{folder}: README.md, {', '.join(made) or 'no plots'}")
     if args.readme:
-        put(args.readme, "\n".join(parts))
+        put(args.readme, summaries(found))
     return 0
 
 
-def draw(rows: Rows, folder: Path) -> list[str]:
-    """Writes the plots that the rows suffice for; their names. Of several dtypes the first is drawn."""
-    from bench import plots
+def rows_of(folder: Path) -> Rows:
+    """Of all CSV files there."""
+    rows = [row for file in sorted(folder.glob("*.csv")) for row in results.read(file)]
+    if not rows:
+        raise BenchError(f"{folder}: no CSV with results in it")
+    return rows
 
-    made = []
-    kernels, scaling = (of(rows, command=name) for name in ("kernels", "scaling"))
-    kernels = of(kernels, backend=kernels[0]["backend"], dtype=kernels[0]["dtype"]) if kernels else []
-    if of(kernels, config="ours"):
-        plots.layers(kernels, folder / "layers.png")
-        plots.roofline(kernels, folder / "roofline.png")
-        made += ["layers.png", "roofline.png"]
-    if any(row["p50"] for row in scaling):
-        plots.scaling(scaling, folder / "scaling.png")
-        made.append("scaling.png")
+
+def pictures(rows: Rows) -> dict[str, Callable[[Path], None]]:
+    """The plots that the rows suffice for, by file name. Of several dtypes the first one's names go without it."""
+    from bench import plots, plots_scaling
+
+    made: dict[str, Callable[[Path], None]] = {}
+    for command, draws in {
+        "kernels": {"layers": plots.layers, "roofline": plots.roofline}, "network": {"network": plots.network},
+        "scaling": {"scaling": plots_scaling.scaling},
+    }.items():  # fmt: skip
+        measured = [row for row in of(rows, command=command) if row["p50"]]
+        for i, (backend, dtype) in enumerate(dict.fromkeys((r["backend"], r["dtype"]) for r in measured)):
+            some = of(measured, backend=backend, dtype=dtype)
+            if command != "kernels" or any(row["tflops"] for row in of(some, config="ours")):
+                made |= {f"{name}{f'-{backend}-{dtype}' * bool(i)}.png": partial(draw, some)
+                         for name, draw in draws.items()}  # fmt: skip
+    if errors := [row for row in of(rows, command="diff") if row.get("tolerance")]:
+        made["diff.png"] = partial(plots.diff, errors)
     return made
+
+
+def summaries(found: dict[Path, Rows]) -> str:
+    """The part of the project's README: the machine measured last, and where the others are."""
+    *others, folder = sorted(found, key=lambda folder: (max(row["date"] for row in found[folder]), folder.name))
+    lines = [summary(found[folder], folder, list(pictures(found[folder])))]
+    lines += [f"Also measured: [{place(other)}]({place(other)}/README.md), on {on(found[other][0])}.\n"
+              for other in others]  # fmt: skip
+    return "\n".join(lines)
+
+
+def place(folder: Path) -> str:
+    """As a link of the project's README."""
+    return str(folder.resolve().relative_to(ROOT) if folder.resolve().is_relative_to(ROOT) else folder)
 
 
 def of(rows: Iterable[Row], **wanted: str) -> Rows:
@@ -67,14 +92,14 @@ def put(path: Path, text: str) -> None:
     old = path.read_text()
     if not MARKERS.search(old):
         raise BenchError(f"{path}: has no <!-- bench --> and <!-- /bench --> to write between")
-    path.write_text(MARKERS.sub(lambda found: f"{found[1]}{text}{found[2]}", old))
+    results.write_file(path, MARKERS.sub(lambda found: f"{found[1]}{text}{found[2]}", old))
     print(f"{path}: written")
 
 
 def summary(rows: Rows, folder: Path, plots: list[str]) -> str:
     """A machine's part of the project's README."""
-    where = folder.resolve().relative_to(ROOT) if folder.resolve().is_relative_to(ROOT) else folder
-    lines = [f"{measured_on(rows[0])}. All rows: [{where}]({where}/README.md).", ""]
+    where = place(folder)
+    lines = [f"Measured on {on(rows[0])}. All rows: [{where}]({where}/README.md).", ""]
     lines += network_table(of(rows, command="network"))
     kernels = of(rows, command="kernels", config="ours")
     for backend, dtype in dict.fromkeys((row["backend"], row["dtype"]) for row in kernels):
@@ -84,9 +109,9 @@ def summary(rows: Rows, folder: Path, plots: list[str]) -> str:
     return "\n".join(lines)
 
 
-def measured_on(row: Row) -> str:
+def on(row: Row) -> str:
     where = row["gpu"] or f"{row['cpu']}, {row['cores']} cores"
-    return f"Measured on {where}; {row['versions'].replace('=', ' ')}; {row['date']}, commit {row['commit']}"
+    return f"{where}; {row['versions'].replace('=', ' ')}; {row['date']}, commit {row['commit']}"
 
 
 def network_table(rows: Rows) -> list[str]:
@@ -128,7 +153,8 @@ def slow_rows(kernels: Rows) -> list[str]:
 
 def page(rows: Rows, plots: list[str]) -> str:
     """Everything of one machine."""
-    lines = [f"# {rows[0]['gpu'] or rows[0]['cpu']}", "", f"{measured_on(rows[0])}. Ratio: PyTorch's time / ours.", ""]
+    lines = [f"# {rows[0]['gpu'] or rows[0]['cpu']}", "", f"Measured on {on(rows[0])}.",
+             "Ratio: PyTorch's time / ours.", ""]  # fmt: skip
     lines += [line for plot in plots for line in (f"![{plot.removesuffix('.png')}]({plot})", "")]
     network = of(rows, command="network")
     if network:
@@ -136,9 +162,10 @@ def page(rows: Rows, plots: list[str]) -> str:
     kernels = [row for row in of(rows, command="kernels") if row["config"] == "ours"]
     if kernels:
         lines += ["## Kernels", "", *kernel_table(kernels)]
-    growth = [row for row in of(rows, command="scaling") if row["quantity"].startswith("exponent")]
-    if growth:
-        lines += ["## Growth", "", *(f"- {r['work']}: {r['quantity']} {r['p50']:.2f}, {r['note']}" for r in growth), ""]
+    if scaling := of(rows, command="scaling"):
+        lines += ["## Scaling", "", *scaling_table(scaling)]
+    if errors := of(rows, command="diff"):
+        lines += ["## Errors", "", *nearest(errors), "", "Every result: [diff.csv](diff.csv).", ""]
     return "\n".join(lines)
 
 
@@ -161,3 +188,36 @@ def kernel_table(rows: Rows) -> list[str]:
             f"| {products} | {r['gbytes_s']:.1f} | {r['memory_share']:.0%} | {ratio(r)} |"
         )
     return [*lines, ""]
+
+
+def scaling_table(rows: Rows) -> list[str]:
+    """Every point, then what growth was fitted."""
+    lines = ["| what | batch | size | width | | time | 20 to 80 % | memory | |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for r in of(rows, quantity="seconds"):
+        same = {name: r[name] for name in ("backend", "dtype", "work", "batch", "size", "width", "config")}
+        memory = [results.size(m["p50"]) for m in of(rows, quantity="bytes", **same)]
+        time = f"{results.seconds(r['p50'])} | {results.seconds(r['p20'])} to {results.seconds(r['p80'])}" \
+            if r["p50"] else "- | -"
+        lines.append(f"| {r['work']} | {r['batch']} | {r['size']} | {r['width']} | {r['config']} | {time} "
+                     f"| {''.join(memory) or '-'} | {r['mark'] or r['note']} |")  # fmt: skip
+    lines += ["", "Growth:", ""]
+    for r in of(rows, config="growth"):
+        value = results.size(r["p50"]) if r["quantity"].startswith("bytes") else f"{r['p50']:.2f}"
+        error = f" +- {r['p80'] - r['p50']:.2f}" if r["p80"] else ""
+        lines.append(f"- {r['work']}: {r['quantity']} {value}{error} ({r['note']})")
+    return [*lines, ""]
+
+
+def nearest(rows: Rows) -> list[str]:
+    """For each backend and dtype: how many results were compared, and which came nearest to what is allowed."""
+    lines = []
+    for backend, dtype in dict.fromkeys((r["backend"], r["dtype"]) for r in rows):
+        some = [r for r in of(rows, backend=backend, dtype=dtype) if r["tolerance"]]
+        worst = max(some, key=lambda r: r["p50"] / r["tolerance"])
+        wrong = len([r for r in some if r["mark"]])
+        lines.append(
+            f"- {backend} {dtype}: {len(some)} results, {wrong or 'none'} beyond what is allowed; the nearest to it is "
+            f"{worst['layer']} {worst['work']}, {worst['p50']:.1e} of {worst['tolerance']:.1e}"
+        )
+    return lines

@@ -12,12 +12,12 @@ from bench.results import Row
 
 
 class Panel(NamedTuple):
-    """title: of the column. series: `work` of its rows and what they are called. label, count: of the axis."""
+    """title: of the column. series: `work` of its rows and what they are called. label, n: of the axis."""
 
     title: str
     series: dict[str, str]
     label: str
-    count: Callable[[Row], float]
+    n: Callable[[Row], float]
 
 
 PANELS = (
@@ -59,7 +59,7 @@ def series(ax: Any, rows: list[Row], quantity: str, panel: Panel, name: str, col
     found, factor = [r for r in rows if r["quantity"] == quantity], QUANTITIES[quantity][1]
     if not found:
         return
-    x, y = np.array([panel.count(r) for r in found]), np.array([r["p50"] * factor for r in found])
+    x, y = np.array([panel.n(r) for r in found]), np.array([r["p50"] * factor for r in found])
     for r, at in zip(found, x):
         if r["p20"]:
             ax.plot([at, at], [r["p20"] * factor, r["p80"] * factor], color=color, linewidth=1)
@@ -83,7 +83,7 @@ def limits(ax: Any, panel: Panel, rows: list[Row]) -> None:
     ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(),
                  major_formatter=FuncFormatter(lambda v, _: f"{v:g}"))  # fmt: skip
     ax.grid(alpha=0.2)
-    ticks = {panel.count(r): f"{r['size']}\N{SUPERSCRIPT TWO}" if panel.label == "pixels" else f"{panel.count(r):g}"
+    ticks = {panel.n(r): f"{r['size']}\N{SUPERSCRIPT TWO}" if panel.label == "pixels" else f"{panel.n(r):g}"
              for r in rows}  # fmt: skip
     ax.set_xticks(list(ticks), list(ticks.values()), rotation=45 if panel.label == "pixels" else 0)
     ax.xaxis.set_minor_locator(NullLocator())

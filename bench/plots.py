@@ -112,7 +112,7 @@ def layers(rows: list[Row], path: Path) -> None:
         some = next(iter(ours.values()))
         figure.suptitle(f"{title(some)}: time, and PyTorch's time / ours (red: slower; ?: noisy)", fontsize=11)
 
-    save(path, 11, 1.2 + 0.32 * len(names), draw)
+    save(path, 11, max(3.0, 1.2 + 0.32 * len(names)), draw)
 
 
 def bars(ax: Any, places: list[float], rows: list[Row | None], color: str, label: str) -> None:

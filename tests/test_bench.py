@@ -21,19 +21,8 @@ from nn.architecture import cost_table
 
 TINY = Settings(width=0.03, classes=("a", "b", "c"), global_size=16)
 SMALL = ["--width", "0.03", "--size", "16", "--backend", "reference", "--dtype", "float32"]
-EXAMPLE = '''
-import numpy as np
-
-OP = "linear"                                  # the operation that this file provides
-
-def forward(x, w, b, activation):              # names as in kernels/linear/__init__.py
-    y = x @ w + b
-    return np.maximum(y, 0, out=y) if activation == "relu" else y
-
-def backward(dy, x, w, y, activation):
-    dz = dy * (y > 0) if activation == "relu" else dy
-    return dz @ w.T, x.T @ dz, dz.sum(0)
-'''
+README = (Path(__file__).parents[1] / "README.md").read_text()
+EXAMPLE = README.partition("`my_kernel.py` is for instance")[2].split("```")[1].removeprefix("python\n")
 
 
 @pytest.fixture(autouse=True)

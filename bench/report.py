@@ -179,10 +179,12 @@ def every_configuration(rows: Rows) -> list[str]:
 
 
 def kernel_table(rows: Rows) -> list[str]:
-    lines = ["| operation | layer | work | dtype | median | TFLOP/s | of matrix unit | GB/s | of memory | ratio |",
-             "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    """Of the matrix unit's ceiling: the formula's products, and those that were done (Winograd does fewer)."""
+    lines = ["| operation | layer | work | dtype | median | TFLOP/s | of matrix unit | products done | GB/s "
+             "| of memory | ratio |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
     for r in rows:
-        products = f"{r['tflops']:.3f} | {r['matrix_share']:.0%}" if r["tflops"] else "- | -"
+        done = f"{r['done_share']:.0%}" if r.get("done_share") else "-"
+        products = f"{r['tflops']:.3f} | {r['matrix_share']:.0%} | {done}" if r["tflops"] else "- | - | -"
         lines.append(
             f"| {r['op']} | {r['layer']} | {r['work']} | {r['backend']} {r['dtype']} | {results.seconds(r['p50'])} "
             f"| {products} | {r['gbytes_s']:.1f} | {r['memory_share']:.0%} | {ratio(r)} |"

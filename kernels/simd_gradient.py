@@ -17,7 +17,7 @@ from kernels.simd_vector import derivative, load, load_part, size_of, splat, sto
 
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them
 SPARE_ROWS = 4  # of zeros behind the last image: a tile for whoever has one too few
-ANCHORS = 2048  # of a block of the reduction: its panels stay in the L2 cache
+ANCHORS = 4096  # of a block of the reduction: its panels stay in the L2 cache
 CHUNK = 64  # elements of a run that are packed at a time
 LINE = 4 * LANES  # bytes of a step: packed runs lie in columns of LANES elements
 

@@ -3,6 +3,7 @@
 B is a packed panel, 4 * PANEL bytes a step; a step of the reduction is one float32 or a pair of bfloat16 (VNNI order).
 A lies row after row (`tile_of_rows`: forward) or step after step (`tile_of_steps`: weight gradients, where the
 reduction runs over pixels). Every step loads B's two vectors once and multiplies them with one broadcast element a row.
+The largest tile also fetches the panel behind B into the L2 cache: the one that is used next, as a rule.
 """
 
 from llvmlite import ir
@@ -11,9 +12,25 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.simd import LANES, LEVEL, LEVELS, PANEL
-from kernels.simd_vector import F32, FLOATS, I8, I32, I64, BFloat, broadcast, call, constant, is_half, load_ir, store_ir
+from kernels.simd_vector import (
+    F32,
+    FLOATS,
+    I8,
+    I32,
+    I64,
+    BFloat,
+    broadcast,
+    call,
+    constant,
+    is_half,
+    load_ir,
+    prefetch_ir,
+    store_ir,
+)
 
 STEP = 4 * PANEL  # bytes of B a step
+# 28 sums and 2 vectors of B fill 32 registers; AVX2 and others have 16: 12 sums and 2.
+ROWS = 14 if LEVEL in LEVELS[:3] else 6
 
 
 def multiply_add(builder, half, x, y, total):
@@ -58,9 +75,12 @@ def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_
         total.add_incoming(constant(0.0), before)
         total.add_incoming(value, reload)
     sums, a_now = list(totals), at
+    following = builder.add(bt, builder.mul(steps, int64(STEP)))
     for u in range(unroll):
         kind = ir.VectorType(I32, LANES) if half else FLOATS
         w = [load_ir(builder, builder.add(bt, int64(STEP * u + 4 * LANES * n)), kind) for n in columns]
+        for n in columns if rows == ROWS else ():
+            prefetch_ir(builder, builder.add(following, int64(STEP * u + 4 * LANES * n)))
         for m, row in enumerate(offsets(builder, a_now, rows, strides, packed)):
             x = broadcast(builder, load_ir(builder, row, I32 if half else F32))
             for n in columns:
@@ -88,8 +108,6 @@ def make_tile(rows, packed, columns=2):
     return tile
 
 
-# 28 sums and 2 vectors of B fill 32 registers; AVX2 and others have 16: 12 sums and 2.
-ROWS = 14 if LEVEL in LEVELS[:3] else 6
 tile_of_rows, narrow_tile_of_rows = make_tile(ROWS, False), make_tile(2 * ROWS, False, columns=1)
 tile_of_8_rows = make_tile(8, False)
 tile_of_4_rows, tile_of_1_row = make_tile(4, False), make_tile(1, False)

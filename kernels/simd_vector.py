@@ -90,6 +90,12 @@ def widen(builder, halves):
     return builder.bitcast(builder.shl(builder.zext(halves, INTS), constant(16, INTS)), FLOATS)
 
 
+def prefetch_ir(builder, address):
+    """Asks for the cache line there to be brought into the L2 cache; any address will do."""
+    where = builder.inttoptr(address, I8.as_pointer())
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *(ir.Constant(I32, x) for x in (0, 2, 1))])
+
+
 def is_half(like):
     return like == types.uint16
 

@@ -28,7 +28,7 @@ from kernels.simd import (
     threads,
 )
 from kernels.simd_matrix import arithmetic, multiply, panels
-from kernels.simd_tile import STEP
+from kernels.simd_tile import ROWS, STEP
 from kernels.simd_vector import activate, load, size_of, splat, store, transform, transform_finish
 from kernels.simd_windows import advance, row_bytes
 
@@ -78,7 +78,7 @@ ALGORITHMS = (F2, F4, STRIDE2, STRIDE2_DX)  # in the order of VARIANTS
 of_input = transform([f.bt for f in ALGORITHMS])
 finish_tile = transform_finish([f.a.T for f in ALGORITHMS])
 
-PLANES_BYTES = 768 << 10  # of a block's transformed inputs: they stay in the L2 cache
+PLANES_BYTES = 500 << 10  # of transformed inputs: they stay in the L2 cache while the filters pass through it
 
 
 def algorithm(dtype, stride, cin, cout, n, height, width):
@@ -99,8 +99,8 @@ def pays(of, n, height, width):
 
 @compiled
 def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bias, y, plan):
-    """Unit: a block of tiles and a group of panels."""
-    (side, m, step, start, down, across, height, width, cin, cout, x_image, x_row, block, tiles, groups,
+    """Unit: a block of tiles, whole rows of register tiles but for the last one, and a group of panels."""
+    (side, m, step, start, down, across, height, width, cin, cout, x_image, x_row, block, blocks, tiles, groups,
      y_image, y_row, y_pixel, activation) = plan
     planes, per_image, count, pixel = side * side, down * across, -(-cout // PANEL), cin * size_of(like_x)
     steps, v_row = cin * size_of(kind) // 4, row_bytes(cin * size_of(kind))
@@ -108,8 +108,9 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bi
     c = scratch + planes * v_plane + 3 * v_row
     square, line, floor = c + planes * c_plane, 4 * LANES, splat(0.0 if activation == 1 else -np.inf)
     for unit in range(first, last):
-        t0, group = unit // groups * block, unit % groups
-        rows, first_n, at = min(block, tiles - t0), t0 // per_image, t0 % per_image
+        number, group, whole = unit // groups, unit % groups, -(-tiles // ROWS)
+        t0, t1 = whole * number // blocks * ROWS, whole * (number + 1) // blocks * ROWS
+        rows, first_n, at = min(t1, tiles) - t0, t0 // per_image, t0 % per_image
         n, i, j = first_n, at // across, at % across
         for t in range(rows):
             corner = x + n * x_image + (i * step + start) * x_row + (j * step + start) * pixel
@@ -119,7 +120,7 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bi
                 of_input(variant, like_x, kind, corner + e * size_of(like_x), x_row, pixel, to, v_plane)
         for panel in range(group * count // groups, (group + 1) * count // groups):
             for p in range(planes):
-                weights = u + (p * count + panel) * steps * STEP
+                weights = u + (panel * planes + p) * steps * STEP
                 multiply(kind, scratch + p * v_plane, v_row, rows, cout - panel * PANEL, steps, weights,
                          c + p * c_plane, 0)
             n, i, j = first_n, at // across, at % across
@@ -144,14 +145,14 @@ def convolve(x, dtype, cin, of, u, bias, y, activation=0):
     """y = act(bias + x * w), equation (1) of that algorithm; x an Image of cin channels, u from `winograd_filters`."""
     (n, height, width, cout), kind, (down, across) = y.shape, arithmetic(dtype), of.grid(*y.shape[1:3])
     tiles, planes, v_row = n * down * across, of.p**2, row_bytes.py_func(cin * kind.itemsize)
-    blocks = -(-tiles // (14 * min(8, max(1, PLANES_BYTES // (planes * v_row * 14)))))
+    whole = -(-tiles // ROWS)
+    blocks = -(-whole // min(112 // ROWS, max(1, PLANES_BYTES // (planes * v_row * ROWS))))
     if blocks < 4 * threads():
-        blocks = -(-blocks // threads()) * threads()
-    block = -(-tiles // blocks)
-    blocks = -(-tiles // block)
+        blocks = min(whole, -(-blocks // threads()) * threads())
+    block = -(-whole // blocks) * ROWS
     groups = min(panels(cout), -(-threads() // blocks))
     plan = np.array([of.p, of.m, of.step, of.start, down, across, height, width, cin, cout, x.image, x.row, block,
-                     tiles, groups, *y.strides[:3], activation], np.int64)
+                     blocks, tiles, groups, *y.strides[:3], activation], np.int64)
     scratch = planes * (block * v_row + (block + 3) * STEP + 128) + 3 * v_row + of.m**2 * 4 * LANES
     launch(multiply_tiles, blocks * groups, scratch, of.variant, LIKE[dtype], LIKE[kind], LIKE[y.dtype], x.start,
            address(u), address(bias), address(y), plan)

@@ -1,4 +1,7 @@
-"""The filters of Winograd's convolutions, U = G w G^T of `winograd.py`, written as panels in one pass over w."""
+"""The filters of Winograd's convolutions, U = G w G^T of `winograd.py`, written as panels in one pass over w.
+
+A panel of every product after the other, then the next panel: the order in which `winograd.multiply_tiles` reads them.
+"""
 
 import numpy as np
 
@@ -23,7 +26,7 @@ def transform_filters(first, last, scratch, variant, like_w, kind, w, u, plan):
         for c in range(c0, c0 + LANES, 2):
             for v in range(0, PANEL, LANES):
                 o = panel * PANEL + v
-                to = u + (panel * cin + c) * size_of(kind) * PANEL + 4 * v
+                to = u + (panel * planes * cin + c) * size_of(kind) * PANEL + 4 * v
                 if o < cout:
                     at = w + size * (c * cout + o)
                     of_two_filters(variant, kind, like_w, at, at + size * cout, 3 * pixel, pixel, to, plane, STEP)
@@ -41,7 +44,7 @@ def transform_transposed(first, last, scratch, variant, like_w, kind, w, u, plan
     for unit in range(first, last):
         panel, o0 = unit // blocks, unit % blocks * block
         for v in range(0, PANEL, LANES):
-            c, to = panel * PANEL + v, u + (panel * cout + o0) * size_of(kind) * PANEL + 4 * v
+            c, to = panel * PANEL + v, u + (panel * planes * cout + o0) * size_of(kind) * PANEL + 4 * v
             for r in range(LANES):
                 for o in range(o0, min(o0 + block, cout) * (c < cin), LANES):
                     at, part = w + size * ((tap * cin + c + r) * cout + o), size_of(kind) * (o - o0)
@@ -57,8 +60,9 @@ def filters(w, old, of):
     """Panels of U of that algorithm; the memory `old` is reused where it fits."""
     cin, cout = w.shape[2:]
     kind, planes = arithmetic(w.dtype), of.p**2
-    plane = panels(cout) * panel_bytes(cin, kind)
-    u = old if old is not None and old.nbytes == planes * plane else aligned((planes * plane,), np.uint8)
+    plane = panel_bytes(cin, kind)
+    size = panels(cout) * planes * plane
+    u = old if old is not None and old.nbytes == size else aligned((size,), np.uint8)
     launch(transform_filters, panels(cout) * cin // LANES, 0, of.variant, LIKE[w.dtype], LIKE[kind], address(w),
            address(u), np.array([cin, cout, planes, plane], np.int64))
     return u
@@ -68,8 +72,8 @@ def filters_of_dx(w, of):
     """The same of w transposed and, unless the algorithm's matrices see to it, turned; valid until the next call."""
     cin, cout = w.shape[2:]
     kind, planes, turn = arithmetic(w.dtype), of.p**2, of is not STRIDE2_DX
-    plane = panels(cin) * panel_bytes(cout, kind)
-    u = workspace("filters", planes * plane)
+    plane = panel_bytes(cout, kind)
+    u = workspace("filters", panels(cin) * planes * plane)
     plan = np.array([cin, cout, planes, plane, 8 * turn, 1 - 2 * turn], np.int64)
     launch(transform_transposed, panels(cin) * -(-cout * kind.itemsize // LINE), planes * TILE, of.variant,
            LIKE[w.dtype], LIKE[kind], address(w), address(u), plan)

@@ -1,7 +1,8 @@
 """Compiles the gpu backend for GPUs that are not there, and says how well: `python -m bench gpu --arch sm_90`.
 
-For every layer of the network the operation's own launching code runs on arrays that are never touched; what it would
-launch is compiled instead. So what is reported is what runs: the same tiles, descriptors and specializations.
+For every layer of the network, and what is around them, the operation's own launching code runs on arrays that are
+never touched; what it would launch is compiled instead. So what is reported is what runs: the same tiles, descriptors
+and specializations.
 """
 
 import argparse
@@ -9,10 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -20,13 +18,12 @@ from typing import Any, NamedTuple
 import ml_dtypes  # noqa: F401 (teaches NumPy the name bfloat16)
 import numpy as np
 
+from bench.gpu_cases import cases
 from bench.sass import COPIES, TENSOR, TMA, report
 from kernels.arrays import sum_dtype
 from kernels.targets import Pointer, Target
-from nn.architecture import LayerSpec, Settings, cost_table, layers
 
-CLASSES = 205
-DTYPES = ("bfloat16", "float16", "float32")
+DTYPES = ("bfloat16", "float16", "float32", "tf32")  # the last: float32, with products in TF32
 
 
 class Gpu(NamedTuple):
@@ -92,87 +89,46 @@ class Offline(Target):
             self.launches.append((kernel.fn.__name__, kernel.warmup(*args, **options, grid=grid), args))
 
 
-@dataclass(frozen=True)
-class Case:
-    """One layer with a batch: `call(module, empty)` calls the operation's gpu module on arrays that `empty(shape,
-    wide=False)` makes (wide: of the dtype that sums are kept in); flop: of each of its products."""
-
-    layer: str
-    op: str
-    flop: int
-    call: Callable[[Any, Callable], None]
-
-
-def cases(batch: int, side: int) -> Iterator[Case]:
-    """All layers of the network at width 1."""
-    settings = Settings(classes=tuple(map(str, range(CLASSES))))
-    specs = {spec.name: spec for part in layers(settings).values() for spec in part}
-    for row in cost_table(settings, side, side):
-        spec, x, y = specs[row["name"]], (batch, *row["input"]), (batch, *row["output"])
-        flop = 2 * batch * row["macs"]
-        if spec.op == "upsample2x_conv3x3":
-            flop = flop * 4 // 9
-        if spec.op == "linear":
-            x = (batch, spec.inputs)
-        if spec.op == "fusion":
-            flop = flop * x[-1] // spec.inputs
-        yield Case(spec.name, spec.op, flop, partial(run_layer, spec, x, y))
-
-
-def run_layer(spec: LayerSpec, x_shape: tuple, y_shape: tuple, gpu: Any, empty: Callable) -> None:
-    """Forward and backward of one layer, as `nn` calls them."""
-    w, b = empty(spec.weight_shape), empty((spec.filters,), wide=True)
-    inputs = [empty(x_shape)]
-    if spec.op == "fusion":
-        inputs.append(empty((x_shape[0], spec.inputs - x_shape[-1])))
-    stride = (spec.stride,) if spec.op == "conv3x3" else ()
-    needs = {} if spec.op == "fusion" else {"needs_dx": spec.name != "low.0"}
-    last = spec.activation != "relu" and spec.op != "fusion"  # chroma and logits are kept wide
-    prepared, y = gpu.prepare(w), empty(y_shape, wide=last)
-    gpu.forward(*inputs, w, b, *stride, spec.activation, out=y, prepared=prepared)
-    dy, out = empty(y_shape, wide=last), (None,) * (len(inputs) + 2)
-    gpu.backward(dy, *inputs, w, y, *stride, spec.activation, **needs, out=out, prepared=prepared)
-
-
-def compile_case(job: tuple[str, int, int, str, str]) -> list[dict]:
-    """Rows of the report for one architecture, batch, side, dtype and layer."""
+def compile_case(job: tuple[str, int, str, str, str, list[int]]) -> list[dict]:
+    """Rows of the report for one architecture, side, dtype, operation and layer, at each batch: by one process, so
+    that what two batches have in common is compiled once."""
     from kernels import launch
 
-    arch, batch, side, dtype, layer = job
-    case = next(c for c in cases(batch, side) if c.layer == layer)
-    target = Offline(int(arch[3:]))
-    launch.use(target)
+    arch, side, dtype, op, layer, batches = job
+    launch.set_float32_products("tf32" if dtype == "tf32" else "exact")
+    storage = np.dtype("float32" if dtype == "tf32" else dtype)
 
-    def empty(shape: tuple[int, ...], wide: bool = False) -> np.ndarray:
-        return np.empty(shape, sum_dtype(np.dtype(dtype)) if wide else np.dtype(dtype))
+    def empty(shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
+        return np.empty(shape, sum_dtype(storage) if dtype == "wide" else dtype or storage)
 
-    case.call(import_module(f"kernels.{case.op}.gpu"), empty)
     rows = []
-    for name, compiled, args in target.launches:
-        row = {"kernel": name, "layer": layer, "batch": batch, "arch": arch, "dtype": dtype}
-        rows.append(row | describe(compiled, args, GPUS[arch], case.flop, dtype))
+    for batch in batches:
+        case = next(c for c in cases(batch, side) if (c.op, c.layer) == (op, layer))
+        target = Offline(int(arch[3:]))
+        launch.use(target)
+        case.call(import_module(f"kernels.{op}.gpu"), empty)
+        for name, compiled, args in target.launches:
+            row = {"kernel": name, "layer": layer, "op": op, "batch": batch, "arch": arch, "dtype": dtype}
+            rows.append(row | describe(compiled, args, GPUS[arch], case.flop, dtype))
     return rows
 
 
 def describe(compiled: Any, args: list, gpu: Gpu, flop: int, dtype: str) -> dict:
     """What one compiled kernel consists of, and how fast it could be at best. Instructions are those of the main loop
     where there is one; bytes_min counts every array once; a kernel without tensor cores has no share of the flop."""
-    from kernels import launch
-
     found, meta = report(compiled.asm["cubin"]), compiled.metadata
     counted = found.loop if sum(found.loop[t] for t in TENSOR) else found.whole
     tensor = sum(counted[t] for t in TENSOR)
     pointers = [p for p in (getattr(a, "base", a) for a in args) if isinstance(p, Pointer)]
     arrays = {p.address: p.array.nbytes for p in pointers}
     flop = flop if "tt.dot" in compiled.asm["ttir"] else 0
-    rate = gpu.flops["tf32" if dtype == "float32" and launch.precision() == "tf32" else dtype]
     return {
         "registers": found.registers, "spills": found.spills, "shared_bytes": meta.shared,
         "occupancy": occupancy(gpu, found.registers, meta.shared, meta.num_warps),
         "tensor_instructions": tensor, "loop_instructions": sum(found.loop.values()),
         "copy_instructions": sum(counted[c] for c in COPIES), "tma_instructions": counted[TMA],
         "flop": flop, "bytes_min": sum(arrays.values()),
-        "roofline_s": max(flop / rate, sum(arrays.values()) / gpu.bandwidth),
+        "roofline_s": max(flop / gpu.flops[dtype], sum(arrays.values()) / gpu.bandwidth),
     }  # fmt: skip
 
 
@@ -208,9 +164,9 @@ def main(argv: list[str]) -> None:
 def compile_all(
     archs: list[str], batches: list[int], side: int, dtypes: list[str], pattern: str = "", jobs: int = 1
 ) -> list[dict]:
-    """The rows for all of these, in order; layers whose operation has no gpu module are left out."""
-    names = [c.layer for c in cases(1, side) if re.search(pattern, c.layer) and find_spec(f"kernels.{c.op}.gpu")]
-    work = [(a, b, side, d, name) for a in archs for d in dtypes for b in batches for name in names]
+    """The rows for all of these, in order."""
+    found = [c for c in cases(1, side) if re.search(pattern, c.layer)]
+    work = [(a, side, d, c.op, c.layer, batches) for a in archs for d in dtypes for c in found]
     if jobs == 1:
         return [row for job in work for row in compile_case(job)]
     with ProcessPoolExecutor(jobs) as pool:
@@ -220,7 +176,7 @@ def compile_all(
 def line(row: dict) -> str:
     """One row for people."""
     return (
-        f"{row['layer']:11} {row['batch']:4} {row['arch']:6} {row['dtype']:8} {row['kernel']:24} "
+        f"{row['layer']:11} {row['batch']:4} {row['arch']:6} {row['dtype']:8} {row['op']:18} {row['kernel']:23} "
         f"{row['registers']:3} registers {row['spills']:3} spills {row['shared_bytes'] >> 10:3} KB "
         f"{row['occupancy']:4.0%} occupancy  loop {row['loop_instructions']:4}: {row['tensor_instructions']:3} tensor "
         f"{row['copy_instructions']:2} copies  {row['flop'] / 1e9:7.1f} GFLOP {row['roofline_s'] * 1e3:.3f} ms"

@@ -52,6 +52,8 @@ CUresult cuFuncGetAttribute(int *value, CUfunction_attribute a, CUfunction f) {
 }
 
 CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int value) {
+  if (a >= CU_FUNC_ATTRIBUTE_MAX) // newer than CUDA 13.0: Triton 3.8 asks for more shared memory in two ways, the new first
+    return CUDA_ERROR_INVALID_VALUE;
   LOG("attribute %d %d\n", a, value);
   return CUDA_SUCCESS;
 }

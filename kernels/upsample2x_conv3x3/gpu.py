@@ -19,7 +19,7 @@ def prepare(w, *, out=None):
     launch.check(OP, w=w, out=out)
     v = launch.empty((16, *w.shape[2:]), w.dtype) if out is None else out
     size = v[0].size
-    launch.run(phase_weights_kernel, (cdiv(size, SUM_BLOCK),), w, v, size, BLOCK=SUM_BLOCK, num_warps=4)
+    launch.run(phase_weights_kernel, (cdiv(size, SUM_BLOCK),), w, v, size, BLOCK=SUM_BLOCK, num_warps=8)
     return v
 
 

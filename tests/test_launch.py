@@ -168,8 +168,27 @@ def test_without_triton_the_error_says_what_to_do():
     assert "ImportError: backend gpu: Triton is missing; pip install 'triton>=3.6'" in done.stderr
 
 
-def test_without_cupy_or_gpu_the_error_says_what_to_do():
-    code = "import sys; sys.modules['cupy'] = None; from kernels import launch; launch.target()"
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(TESTS.parent)}
+NO_GPU = """
+import sys
+from tests.launch_on_stub import fake_cupy
+sys.modules["cupy"] = cupy = fake_cupy()
+def use():
+    raise cupy.cuda.runtime.CUDARuntimeError("cudaErrorInsufficientDriver")
+cupy.cuda.Device().use = use
+"""
+
+
+@pytest.mark.parametrize(
+    "before, message",
+    [
+        ("import sys; sys.modules['cupy'] = None", "CuPy is missing; pip install cupy-cuda13x, or choose 'cpu'"),
+        (NO_GPU, "no GPU can be used here (cudaErrorInsufficientDriver); choose backend='cpu'"),
+    ],
+    ids=["no CuPy", "no GPU"],
+)
+def test_without_cupy_or_gpu_the_error_says_what_to_do(before, message):
+    code = f"{before}\nfrom kernels import launch; launch.target()"
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = str(TESTS.parent)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert "RuntimeError: backend gpu: CuPy is missing; pip install cupy-cuda13x" in done.stderr
+    assert f"RuntimeError: backend gpu: {message}" in done.stderr, done.stderr[-2000:]

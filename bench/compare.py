@@ -1,7 +1,7 @@
 """Two result files: what got faster or slower beyond the noise of both.
 
 A row counts as faster where the 80th percentile of B lies below the 20th of A, as slower the other way round; rows
-without percentiles (single runs, memory) where they differ by more than --margin. Nothing is said of times during
+without percentiles (not in turns, memory) where they differ by more than --margin. Nothing is said of times during
 which others used the machine (marked busy).
 """
 

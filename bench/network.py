@@ -1,9 +1,9 @@
 """Forward pass and training step of the whole network, ours against every configuration of PyTorch, in one run.
 
-Every configuration runs once to warm up and once for its time; the fastest then run in turns with ours, round by
-round, and the ratio is that of those rounds. All the time there is (--minutes) is used; what it does not suffice for
-is said. Ours in float32 is compared with PyTorch in float32, else with all its arithmetics. Peak memory is measured
-afterwards, each side in a process of its own.
+Every configuration runs a few times, of which the shortest after the first counts; the fastest then run in turns with
+ours, round by round, and the ratio is that of those rounds. All the time there is (--minutes) is used; what it does not
+suffice for is said. Ours in float32 is compared with PyTorch in float32, else with all its arithmetics. Peak memory is
+measured afterwards, each side in a process of its own.
 """
 
 import argparse
@@ -23,20 +23,20 @@ from bench.trials import fastest, trials
 from nn import Network
 from nn.backends import array_module_of
 
-QUICK_MINUTES, MINUTES = 0.7, 7.0
+QUICK_MINUTES, MINUTES = 0.85, 7.3
 ROUNDS = (3, 15)
-FINALISTS, NEAR = 3, 1.2  # at most so many, whose first run took at most so many times the fastest one's
+FINALISTS, NEAR = 3, 1.2  # at most so many, whose first runs took at most so many times the fastest one's
 RESERVED = 0.2  # of the time, for peak memory
 SETUP = 24.0  # what making all configurations takes, in units of what one more picture takes
-TRIALS = 0.65  # of the time of one kind of work, for the first run of every configuration; then come the turns
+TRIALS = 0.65  # of the time of one kind of work, for the first runs of every configuration; then come the turns
 COLUMNS = "{:<8} {:>5}  {:<51} {:>9} {:>8} {:>13} {}"
 
 
 class Budget:
-    """Seconds of the whole run, dealt out by weight to what is still to be done."""
+    """Seconds of the whole run from `begun` on, dealt out by weight to what is still to be done."""
 
-    def __init__(self, minutes: float, weights: list[float]) -> None:
-        self.end, self.weights = time.perf_counter() + 60 * minutes, weights
+    def __init__(self, begun: float, minutes: float, weights: list[float]) -> None:
+        self.end, self.weights = begun + 60 * minutes, weights
 
     def next(self) -> float:
         """When the next piece of work should be done."""
@@ -47,7 +47,7 @@ class Budget:
 
 
 def main(argv: list[str]) -> int:
-    args = parse(argv)
+    args, begun = parse(argv), time.perf_counter()
     (backend, dtype), *more = options.chosen(args)
     if more:
         raise BenchError("one backend and one dtype a run")
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     say(COLUMNS.format("work", "batch", "configuration", "median", "ratio", "20 to 80 %", "").rstrip())
     plan = [(work, batch) for batch in args.batch for work in args.work]
     weights = [SETUP + (1 if work == "forward" else 3) * batch for work, batch in plan]
-    budget = Budget(args.minutes * (1 if args.quick else 1 - RESERVED), weights)
+    budget = Budget(begun, args.minutes * (1 if args.quick else 1 - RESERVED), weights)
     table, found = results.Table(args.csv), list[dict]()
     try:
         for work, batch in plan:
@@ -72,8 +72,7 @@ def main(argv: list[str]) -> int:
         if args.json == "-":
             print(json_of(found))
     if not args.quick:
-        budget = Budget(args.minutes * RESERVED, [1.0])
-        memory(found, args, budget.next(), say, table)
+        memory(found, args, begun + 60 * args.minutes, say, table)
     return 0
 
 
@@ -115,7 +114,7 @@ def measure(work: str, batch: int, args: argparse.Namespace, end: float, say: An
     tried = trials(work, side, clock, args.quick, now + TRIALS * (end - now), keep, only)
     times = tried.seconds
     best = [c for c in sorted(times, key=times.__getitem__)[:FINALISTS] if times[c] < NEAR * min(times.values())]
-    for _ in range(2):  # once more where, in turns, they lose to another one's first run
+    for _ in range(2):  # once more where, in turns, they lose to another one's first runs
         functions = {"ours": ours} | {config.name: tried.functions[config] for config in best}
         final = race(functions, end - time.perf_counter(), ROUNDS, clock, warm=False)
         times |= {config: final.times[config.name].median for config in best}
@@ -134,7 +133,7 @@ def columns(work: str, batch: int, args: argparse.Namespace, quantity: str = "se
 
 def single_runs(work: str, batch: int, args: argparse.Namespace, seconds: dict[Config, float]) -> list[results.Row]:
     """Rows of configurations that have been tried: what there is of a run that is stopped before it ranks them."""
-    return [columns(work, batch, args) | {"config": c.name, "p50": t, "rounds": 1, "note": "one run, then stopped"}
+    return [columns(work, batch, args) | {"config": c.name, "p50": t, "note": "first runs, then stopped"}
             for c, t in seconds.items()]
 
 
@@ -160,8 +159,8 @@ def report(
             line = (f"{spread.median:.2f}", f"{spread.low:.2f} to {spread.high:.2f}", spread.mark(final.others))
             row |= spread_columns(finalists[name]) | {"mark": line[2], "note": quick}
         elif name in medians:
-            line = (f"{medians[name] / ours.median:.2f}", "one run", "")
-            row |= {"p50": medians[name], "rounds": 1}
+            line = (f"{medians[name] / ours.median:.2f}", "not in turns", "")
+            row |= {"p50": medians[name]}
         else:
             line = ("", "", notes[name])
         shown = results.seconds(medians[name]) if name in medians else "-"

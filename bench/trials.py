@@ -1,4 +1,4 @@
-"""The first run of every configuration of PyTorch: which of them are worth measuring in turns with ours."""
+"""The first runs of every configuration of PyTorch: which of them are worth measuring in turns with ours."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,8 @@ from bench.torch_configs import COMPILED, Config, TorchSide, configs, refusal
 
 LEAST = 4  # configurations are tried, however long that takes: the first ones, which are the fastest as a rule
 COMPILING = 20.0  # seconds that the first torch.compile is expected to take; later ones what the last one took
-NOT_ALONE = "one run; the fastest were measured in turns"
+RUNS = 6  # of a configuration at most: what is new to it (torch.jit profiles its first runs) must not be what counts
+NOT_ALONE = "shortest of some runs; the fastest were measured in turns"
 
 
 class Tried(NamedTuple):
@@ -37,7 +38,7 @@ def trials(
             tried.notes[config] = "not measured: no time left (--minutes)"
             continue
         try:
-            tried.seconds[config], tried.functions[config] = trial(work, config, side, clock, 1.0 if quick else 4.0)
+            tried.seconds[config], tried.functions[config] = trial(work, config, side, clock, 0.6 if quick else 4.0)
             tried.notes[config] = NOT_ALONE
             keep(tried)
         except BenchError as error:
@@ -53,13 +54,17 @@ def fastest(times: dict[Config, float]) -> Config:
 
 
 def trial(work: str, config: Config, side: TorchSide, clock: Any, patience: float) -> tuple[float, Any]:
-    """Seconds of a second run (of the first where that took longer than `patience`, unless it compiled something), and
-    the function. Raises BenchError where the configuration cannot run."""
+    """Seconds of the shortest run after the first within `patience` (of the first where that took longer, unless it
+    compiled something), and the function. Raises BenchError where the configuration cannot run."""
     if why := refusal(config, side.device):
         raise BenchError(why)
     try:
         function = side.work(work, config)
-        first = clock.time(function)
-        return first if first > patience and config.how not in COMPILED else clock.time(function), function
+        runs, end = [clock.time(function)], time.perf_counter() + patience
+        if runs[0] > patience and config.how not in COMPILED:
+            return runs[0], function
+        while len(runs) < 2 or (len(runs) < RUNS and time.perf_counter() + min(runs) < end):
+            runs.append(clock.time(function))
+        return min(runs[1:]), function
     except Exception as error:  # whatever a compiler of PyTorch's may raise
         raise BenchError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error

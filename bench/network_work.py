@@ -1,5 +1,6 @@
 """What `network`, `scaling` and `memory` run of ours: inputs, forward pass, training step, and is it right."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from bench import CheckError
 from bench.calls import arguments, call, place
 from bench.cases import color_cases
-from bench.check import allowed
+from bench.check import Allowed, allowed, compare
 from bench.options import CLASSES
 from bench.torch_configs import RHO
 from kernels.compare import relative_error, to_float64
@@ -115,13 +116,18 @@ def check_network(net: Network, size: int) -> str:
     limit = np.sqrt(sum(allowed(case, "y", net.backend, net.dtype).value ** 2 for case in layers))
     placed = {name: net.xp.asarray(x) for name, x in data.items()}
     net.loss_and_gradients(**placed)
-    errors = {"chroma": relative_error(net.forward(placed["luminance"])[0], want)}
-    found = np.concatenate([to_float64(net.gradients.views[name]).ravel() for name in gradients])
-    errors["gradients"] = relative_error(found, np.concatenate([g.ravel() for g in gradients.values()]))
+    found = {name: to_float64(net.gradients.views[name]) for name in gradients}
+    predicted = to_float64(net.forward(placed["luminance"])[0])
+    flat = [np.concatenate([x.ravel() for x in side.values()]) for side in (found, gradients)]
+    errors = {"chroma": relative_error(predicted, want), "gradients": relative_error(*flat)}
     limits = {"chroma": limit, "gradients": limit * np.sqrt(3)}
     line = ", ".join(f"{name} {error:.1e} (limit {limits[name]:.1e})" for name, error in errors.items())
     if any(not error <= limits[name] for name, error in errors.items()):
-        raise CheckError(f"the network is not PyTorch's: relative errors of {line}")
+        print(f"the network is not PyTorch's: relative errors of {line}", file=sys.stderr)
+        compare("the network's chroma", predicted, want, Allowed(limit, "that of the layers in quadrature"))
+        for name, g in gradients.items():
+            compare(f"the gradient of {name}", found[name], g, Allowed(limits["gradients"], "as above, thrice"))
+        raise CheckError("all its gradients together, though none by itself")
     return f"relative errors against PyTorch in float32 of {line}"
 
 

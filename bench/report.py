@@ -43,7 +43,8 @@ def main(argv: list[str]) -> int:
 
 def rows_of(folder: Path) -> Rows:
     """Of all CSV files there."""
-    rows = [row for file in sorted(folder.glob("*.csv")) for row in results.read(file)]
+    rows = [row for file in sorted(folder.glob("*.csv"), key=lambda f: f.stem)
+            for row in results.read(file)]  # fmt: skip
     if not rows:
         raise BenchError(f"{folder}: no CSV with results in it")
     return rows

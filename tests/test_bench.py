@@ -139,7 +139,7 @@ def test_unknown_commands_get_the_list_of_commands(capsys):
 @pytest.mark.parametrize("dtype, configurations", [("bfloat16", (8, 7)), ("float32", (2, 3))])
 def test_network_json_has_the_schema(dtype, configurations, tmp_path):
     target, table = tmp_path / "n.json", tmp_path / "n.csv"
-    command = ["network", "--quick", "--minutes", "0.3", "--batch", "2", "--json", str(target), "--csv", str(table)]
+    command = ["network", "--quick", "--minutes", "30", "--batch", "2", "--json", str(target), "--csv", str(table)]
     assert main([*command, *SMALL, "--backend", "cpu", "--dtype", dtype]) == 0
     found = json.loads(target.read_text())
     assert [(one["work"], one["batch"]) for one in found] == [("forward", 2), ("step", 2)]

@@ -19,7 +19,7 @@ import ml_dtypes  # noqa: F401 (teaches NumPy the name bfloat16)
 import numpy as np
 
 from bench.gpu_cases import cases
-from bench.sass import COPIES, TENSOR, TMA, report
+from bench.sass import ATOMICS, COPIES, TENSOR, TMA, report
 from kernels.arrays import sum_dtype
 from kernels.targets import Pointer, Target
 
@@ -127,6 +127,7 @@ def describe(compiled: Any, args: list, gpu: Gpu, flop: int, dtype: str) -> dict
         "occupancy": occupancy(gpu, found.registers, meta.shared, meta.num_warps),
         "tensor_instructions": tensor, "loop_instructions": sum(found.loop.values()),
         "copy_instructions": sum(counted[c] for c in COPIES), "tma_instructions": counted[TMA],
+        "atomics": sum(found.whole[a] for a in ATOMICS),
         "flop": flop, "bytes_min": sum(arrays.values()),
         "roofline_s": max(flop / gpu.flops[dtype], sum(arrays.values()) / gpu.bandwidth),
     }  # fmt: skip

@@ -16,6 +16,7 @@ TENSOR = ("HMMA", "HGMMA", "UTCHMMA", "QGMMA", "IMMA", "DMMA")
 TMA = "UTMALDG"  # copies a box described by a tensor descriptor
 COPIES = (TMA, "UBLKCP", "LDGSTS")  # asynchronous, into shared memory
 SPILLS = ("STL", "LDL")
+ATOMICS = ("ATOM", "ATOMG", "RED", "REDG")  # on global memory: sums in an order of their own
 
 
 class Report(NamedTuple):

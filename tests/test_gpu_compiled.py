@@ -56,6 +56,10 @@ def test_no_kernel_spills(rows):
     assert not [name(r) for r in rows if r["spills"]]
 
 
+def test_no_kernel_adds_in_an_order_of_its_own(rows):
+    assert not [name(r) for r in rows if r["atomics"]]
+
+
 def test_convolutions_and_fusion_multiply_on_tensor_cores(rows):
     few = ("low.0", "color.4")
     wanted = [r for r in rows if r["op"] in MULTIPLIED and r["kernel"] in PRODUCTS and r["layer"] not in few]

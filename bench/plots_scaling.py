@@ -80,7 +80,8 @@ def limits(ax: Any, panel: Panel, rows: list[Row]) -> None:
     ax.set(xscale="log", yscale="log")
     low, high = ax.get_ylim()
     ax.set_ylim(low / 1.1, high * (high / low) ** (0.13 * len(panel.series)) * 1.1)
-    ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(),
+    steps = (1, 2, 5) if high > 8 * low else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8)
+    ax.yaxis.set(major_locator=LogLocator(subs=steps), minor_locator=NullLocator(),
                  major_formatter=FuncFormatter(lambda v, _: f"{v:g}"))  # fmt: skip
     ax.grid(alpha=0.2)
     ticks = {panel.n(r): f"{r['size']}\N{SUPERSCRIPT TWO}" if panel.label == "pixels" else f"{panel.n(r):g}"

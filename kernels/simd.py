@@ -67,6 +67,7 @@ LEVEL = choose_level()
 LANES = 16 if LEVEL in LEVELS[:3] else 8  # float32 elements of a vector
 PANEL = 2 * LANES  # output columns that one register tile covers
 ARITHMETIC = BFLOAT16 if LEVEL in LEVELS[:2] else FLOAT32  # of products where the storage is bfloat16
+SPARE_ROWS = 4  # of zeros behind the last image: a tile for whoever has one too few
 CHANNEL_STEP = 32 if LEVEL == "amx" else 4  # reduction lengths are filled with zeros up to a multiple of it
 
 
@@ -194,19 +195,23 @@ def workspace(name: str, size: int) -> np.ndarray:
 
 
 class Owner(np.ndarray):
-    """The memory of an activation buffer, found again from its views; `pixels` is what was handed out."""
+    """The memory of an activation buffer, found again from its views; `pixels` and `images` say what was handed out."""
 
     pixels: tuple
+    images: int
 
 
 def allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Zeros, 64-byte aligned. `[N, H, W, C]`: in a border of zeros, 1 before and up to 4 after: whole 4x4 tiles."""
+    """Zeros, 64-byte aligned. `[N, H, W, C]`: in a border of zeros, 1 before and up to 4 after: whole 4x4 tiles, and
+    SPARE_ROWS behind the last image."""
     if len(shape) != 4:
         return aligned(shape, dtype)
     n, h, w, c = shape
-    padded = aligned((n, -(-h // 4) * 4 + 2, -(-w // 4) * 4 + 2, c), dtype)
+    height, width = -(-h // 4) * 4 + 2, -(-w // 4) * 4 + 2
+    padded = aligned((n * height + SPARE_ROWS, width, c), dtype)[: n * height].reshape(n, height, width, c)
     pixels = padded[:, 1 : h + 1, 1 : w + 1]
     owner(padded).pixels = (pixels.shape[1:], pixels.strides, address(pixels), pixels.dtype)
+    owner(padded).images = n
     return pixels
 
 
@@ -247,6 +252,14 @@ def image(x: np.ndarray) -> Image:
         copy[...] = x
         x = copy
     return Image(address(x) - x.strides[1] - x.strides[2], x.strides[0], x.strides[1], x)
+
+
+def whole(x: np.ndarray) -> Image | None:
+    """x where it is all images of a buffer from `allocate`, zeros behind the last one, else None."""
+    place = owner(x)
+    if getattr(place, "images", 0) != len(x) or (x.shape[1:], x.strides, address(x), x.dtype) != place.pixels:
+        return None
+    return image(x)
 
 
 def matrix(x: np.ndarray) -> Image:

@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, PANEL, Image, address, compiled, inlined, launch, workspace
+from kernels.simd import LANES, LIKE, PANEL, SPARE_ROWS, Image, address, compiled, inlined, launch, whole, workspace
 from kernels.simd_matrix import arithmetic, panels
 from kernels.simd_tile import STEP, STEP_ROWS, narrow_tile_of_steps, tile_of_steps
 from kernels.simd_vector import derivative, load, load_part, size_of, splat, store, store_part, store_steps
 
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them
-SPARE_ROWS = 4  # of zeros behind the last image: a tile for whoever has one too few
 ANCHORS = 4096  # of a block of the reduction: its panels stay in the L2 cache
 CHUNK = 64  # elements of a run that are packed at a time
 LINE = 4 * LANES  # bytes of a step: packed runs lie in columns of LANES elements
@@ -66,6 +65,25 @@ def differentiate(first, last, scratch, like_dy, like_y, like_z, dy, y, z, sums,
                 clear(z + images * z_image, SPARE_ROWS * z_row)
 
 
+@compiled
+def sum_pixels(first, last, scratch, like_z, z, sums, plan):
+    """The sums over a band of rows of what has its activation's derivative already. Unit: a band."""
+    height, width, channels, z_image, z_row, bands = plan
+    size = size_of(like_z)
+    for unit in range(first, last):
+        n, band = unit // bands, unit % bands
+        top, bottom = height * band // bands, height * (band + 1) // bands
+        for c in range(0, channels, LANES):
+            left, band_total = channels - c, splat(0.0)
+            for i in range(top, bottom):
+                total, at = splat(0.0), z + n * z_image + (i + 1) * z_row + (channels + c) * size
+                for _ in range(width):
+                    total = total + (load(like_z, at) if left >= LANES else load_part(like_z, at, left))
+                    at += channels * size
+                band_total = band_total + total
+            store_part(np.float32(0), sums + 4 * (channels * unit + c), band_total, left)
+
+
 @inlined
 def clear_border(n, band, bands, z, z_image, z_row, height, inner, pixel):
     """Zeros around the band's part of an image."""
@@ -90,14 +108,20 @@ def output_gradient(dy, y, activation, dtype, border=True):
     """(dz of that dtype within its border, its sums over each image [N, Cout]); dz stays valid until the next call.
 
     dy, y: `[N, H, W, C]`. `border=False` for what is read pixel by pixel; behind a border follow rows of zeros.
+    Where there is no activation and dy lies within such a border, dz is dy itself.
     """
     n, h, w, c = dy.shape
+    bands = min(BANDS, h)
+    sums = np.zeros((n, bands, c), np.float32)
+    z = whole(dy) if border and not activation and dy.dtype == dtype else None
+    if z:
+        plan = np.array([h, w, c, z.image, z.row, bands], np.int64)
+        launch(sum_pixels, n * bands, 0, LIKE[dtype], z.start, address(sums), plan)
+        return z, sums.sum(1)
     dy, y = (a if a.strides[3] == a.itemsize or c == 1 else np.ascontiguousarray(a) for a in (dy, y))
     z_row = (-(-w // 4) * 4 + 2 if border else w) * c * dtype.itemsize
     z_image = z_row * (-(-h // 4) * 4 + 2 if border else h)
     z = address(workspace("dz", n * z_image + SPARE_ROWS * z_row))
-    bands = min(BANDS, h)
-    sums = np.zeros((n, bands, c), np.float32)
     plan = np.array([h, w, c, *dy.strides[:3], *y.strides[:3], z_image, z_row, border, activation, bands, n], np.int64)
     launch(differentiate, n * bands, 0, LIKE[dy.dtype], LIKE[y.dtype], LIKE[dtype], address(dy), address(y), z,
            address(sums), plan)

@@ -10,6 +10,7 @@ from itertools import groupby
 
 import numpy as np
 
+from kernels.arrays import ACTIVATIONS
 from kernels.simd import (
     ARITHMETIC,
     BFLOAT16,
@@ -35,7 +36,9 @@ from kernels.simd_tile import (
     tile_of_rows,
 )
 from kernels.simd_vector import (
+    OVER,
     activate,
+    derivative,
     load,
     load_part,
     size_of,
@@ -51,6 +54,11 @@ STEPS_BLOCK = 2304  # of a reduction: its panel stays in the L2 cache for all ro
 def arithmetic(dtype):
     """The dtype in which products of that storage are computed."""
     return ARITHMETIC if dtype == BFLOAT16 else dtype
+
+
+def over(activation):
+    """The number of what kernels do at the end where dx is taken through the activation that made x."""
+    return ACTIVATIONS.index(activation) and OVER + ACTIVATIONS.index(activation)
 
 
 def slot(channels):
@@ -100,10 +108,14 @@ def finish_row(like, c, bias, y, n, activation):
     size, v = size_of(like), 0
     while v + LANES <= n:
         total = load(np.float32(0), c + 4 * v) + load(np.float32(0), bias + 4 * v)
+        if activation > OVER:
+            total = derivative(total, load(like, y + size * v), activation - OVER)
         store(like, y + size * v, activate(total, activation))
         v += LANES
     if v < n:
         total = load(np.float32(0), c + 4 * v) + load_part(np.float32(0), bias + 4 * v, n - v)
+        if activation > OVER:
+            total = derivative(total, load_part(like, y + size * v, n - v), activation - OVER)
         store_part(like, y + size * v, activate(total, activation), n - v)
 
 

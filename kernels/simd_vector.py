@@ -340,8 +340,11 @@ def transform(matrices):
     return apply
 
 
-def transform_finish(matrices):
-    """The same of float32 squares, then max(V + bias, floor), V[i, j] stored at y + i y_row + j y_pixel."""
+def transform_finish(matrices, masked=False):
+    """The same of float32 squares, then max(V + bias, floor), V[i, j] stored at y + i y_row + j y_pixel.
+
+    masked: zeros there where what is overwritten is not positive.
+    """
     @intrinsic
     def apply(ctx, variant, like_y, x, row, pixel, bias, floor, y, y_row, y_pixel):
         def code(context, builder, sig, args):
@@ -352,8 +355,12 @@ def transform_finish(matrices):
                 for j, value in enumerate(line):
                     value = builder.fadd(value, bias)
                     value = builder.select(builder.fcmp_ordered(">", floor, value), floor, value)
-                    value = narrow(builder, value) if is_half(sig.args[1]) else value
-                    store_ir(builder, value, builder.add(at, builder.mul(y_pixel, ir.Constant(I64, j))))
+                    to, half = builder.add(at, builder.mul(y_pixel, ir.Constant(I64, j))), is_half(sig.args[1])
+                    if masked:
+                        old = load_ir(builder, to, HALVES if half else FLOATS)
+                        old = widen(builder, old) if half else old
+                        value = builder.select(builder.fcmp_ordered(">", old, constant(0.0)), value, constant(0.0))
+                    store_ir(builder, narrow(builder, value) if half else value, to)
             return context.get_dummy_value()
         arguments = [types.int64] * 3 + [vector] * 2 + [types.int64] * 3
         return types.void(variant, like_y, *arguments), code
@@ -406,6 +413,9 @@ def activate(v, activation):
     if activation == 2:
         return splat(1.0) / (splat(1.0) + exponential(splat(0.0) - v))
     return v
+
+
+OVER = 3  # less than an activation that means: times the derivative of that activation of what is overwritten
 
 
 @inlined

@@ -61,6 +61,7 @@ class Layer:
         self.op = import_module(f"kernels.{spec.op}")
         self.variant = (spec.stride, spec.activation) if spec.op == "conv3x3" else (spec.activation,)
         self.prepared: object = None
+        self.overwrites = backend == "cpu" and "conv3x3" in spec.op  # x by dx, times the derivative before x
         self.output_dtype = sum_dtype(w.dtype) if spec.name in OUTPUTS else w.dtype
 
     def refresh(self) -> None:
@@ -75,9 +76,13 @@ class Layer:
             *inputs, self.w, self.b, *self.variant, out=out, prepared=self.prepared, backend=self.backend
         )
 
-    def backward(self, dy: Array, *inputs: Array, y: Array, out: tuple[Array | None, ...], **options: Any) -> tuple:
+    def backward(
+        self, dy: Array, *inputs: Array, y: Array, out: tuple[Array | None, ...], derived: bool = False, **options: Any
+    ) -> tuple:
+        """The operation's gradients. derived: dy is times the derivative of this layer's activation already."""
+        variant = (*self.variant[:-1], "none") if derived else self.variant
         return self.op.backward(
-            dy, *inputs, self.w, y, *self.variant, out=out, prepared=self.prepared, backend=self.backend, **options
+            dy, *inputs, self.w, y, *variant, out=out, prepared=self.prepared, backend=self.backend, **options
         )
 
 
@@ -106,18 +111,23 @@ class Chain:
     def backward(self, dy: Array, needs_dx: bool = True, done: Callable[[str], None] | None = None) -> Array:
         """dx of the first layer (or None); fills this chain's gradients, calls `done` with each layer's name.
 
-        The gradients in between pass through two memories that all chains share.
+        The gradients in between take the place of the activations where layers do that, else they pass
+        through two memories that all chains share.
         """
+        derived = False
         for i in reversed(range(len(self.layers))):
             layer, x, y = self.layers[i], self.kept[i], self.kept.pop()
             wanted = needs_dx or i > 0
+            over = i > 0 and layer.overwrites
             dx = None
-            if wanted:
+            if wanted and not over:
                 last = i == 0  # stays until the network has used it
                 dx = (self.buffers.get((self.name, "dx"), x.shape, x.dtype) if last
                       else self.buffers.turn(i % 2, x.shape, x.dtype))
-            out = (dx, self.gradients[f"{layer.spec.name}.weight"], self.gradients[f"{layer.spec.name}.bias"])
-            dy = layer.backward(dy, x, y=y, out=out, needs_dx=wanted)[0]
+            out = (x if over else dx, *(self.gradients[f"{layer.spec.name}.{kind}"] for kind in ("weight", "bias")))
+            through = {"through": self.layers[i - 1].spec.activation} if over else {}
+            dy = layer.backward(dy, x, y=y, out=out, derived=derived, needs_dx=wanted, **through)[0]
+            derived = over
             if done:
                 done(layer.spec.name)
         self.kept = []

@@ -40,6 +40,7 @@ class RecordingNetwork(Network):
     def record(self, pixels: np.ndarray, label: int, gradient: bool) -> dict[str, Record]:
         self.records: dict[str, Record] = {}
         for layer in self.layers:
+            layer.overwrites = False
             vars(layer)["forward"] = self.recording(layer, type(layer).forward)
             vars(layer)["backward"] = self.recording_backward(layer, type(layer).backward)
         luminance, self.target = color.encode(

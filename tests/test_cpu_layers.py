@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ml_dtypes import bfloat16
+from ml_dtypes import bfloat16, finfo
 
-from kernels import conv3x3, simd, strategies
+from kernels import arrays, conv3x3, simd, strategies
 from kernels.arrays import ACTIVATIONS
 from kernels.conv3x3 import winograd
 from kernels.simd_matrix import arithmetic
@@ -157,10 +157,64 @@ def test_out(op, data):
         np.testing.assert_array_equal(got, want[name], err_msg=name)
 
 
+THROUGH = [
+    ("conv3x3", dict(N=2, H=23, W=22, Cin=32, Cout=64), {"stride": 1}),
+    ("conv3x3", dict(N=3, H=31, W=32, Cin=64, Cout=32), {"stride": 2}),
+    ("conv3x3", dict(N=2, H=7, W=5, Cin=20, Cout=7), {"stride": 1}),
+    ("conv3x3", dict(N=2, H=6, W=9, Cin=5, Cout=3), {"stride": 2}),
+    ("upsample2x_conv3x3", dict(N=2, H=7, W=4, Cin=20, Cout=9), {}),
+]
+
+
+@DTYPES
+@pytest.mark.parametrize("before", ACTIVATIONS)
+@pytest.mark.parametrize("op, sizes, options", THROUGH)
+def test_gradients_through_the_activation_before(op, sizes, options, before, dtype):
+    """dx is that of the contract times the derivative, written over x or not; dw and db are what they are without."""
+    case = drawn(op, sizes, **options)
+    if before == "sigmoid":  # as it leaves x
+        case = case.converted(lambda k, a: 1 / (1 + np.exp(-a)) if k == "x" else a)
+    stored = case.converted(lambda k, a: border(k, a.astype(np.float32 if k == "b" else dtype)))
+    y = helpers.forward(stored, "cpu")
+    dx, dw, db = helpers.backward(stored, y, "cpu")
+    x = stored.arguments["x"].copy()
+    found = helpers.backward(stored, y, "cpu", through=before)
+    want = arrays.activation_backward(dx.astype(np.float64), x.astype(np.float64), before)
+    if before == "sigmoid":  # rounded once more, and twice in the derivative
+        roundings = 1.1 if dtype is bfloat16 else 4
+        np.testing.assert_allclose(found[0].astype(np.float64), want, rtol=roundings * float(finfo(dtype).eps))
+    else:
+        np.testing.assert_array_equal(found[0].astype(np.float64), want)
+    np.testing.assert_array_equal(x, stored.arguments["x"])
+    over = helpers.backward(stored, y, "cpu", through=before, out=(stored.arguments["x"], None, None))
+    assert over[0] is stored.arguments["x"]
+    for once, again in zip((found[0], dw, db), over):
+        np.testing.assert_array_equal(once, again)
+
+
+@DTYPES
+@pytest.mark.parametrize("op, sizes, options", THROUGH)
+def test_dz_in_a_border_is_read_where_it_lies(op, sizes, options, dtype):
+    """dy of no activation: the same bits from a buffer of `allocate` and from a copy, but for db's order of sums."""
+    case = drawn(op, sizes, activation="none", **options)
+    stored = case.converted(lambda k, a: border(k, a.astype(np.float32 if k == "b" else dtype)))
+    y = helpers.forward(stored, "cpu")
+    stored.arguments["dy"] = simd.allocate(y.shape, dtype)
+    stored.arguments["dy"][...] = case.arguments["dy"]
+    assert simd.whole(stored.arguments["dy"]) and not simd.whole(stored.arguments["dy"][1:])
+    dx, dw, db = helpers.backward(stored, y, "cpu")
+    stored.arguments["dy"] = np.ascontiguousarray(stored.arguments["dy"])
+    want = helpers.backward(stored, y, "cpu")
+    np.testing.assert_array_equal(dx, want[0])
+    np.testing.assert_array_equal(dw, want[1])
+    np.testing.assert_allclose(db, want[2], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(2, 9, 9, 32), (2, 5, 5, 7)])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_prepared_weights_are_refreshed(shape, stride):
-    """`prepare(w, out=old)` makes every form stale; without it, what forward reads stays (dx may see the change)."""
+    """`prepare(w, out=old)` makes every form stale; without it, what was prepared stays. Winograd's filters of dx are
+    not: they are made of w anew each time."""
     rng = np.random.default_rng(0)
     x, b = rng.standard_normal(shape).astype(np.float32), np.zeros(shape[3], np.float32)
     w = rng.standard_normal((3, 3, shape[3], shape[3])).astype(np.float32)
@@ -172,7 +226,10 @@ def test_prepared_weights_are_refreshed(shape, stride):
 
     first = step()
     w *= 2
-    np.testing.assert_array_equal(step()[0], first[0])
+    of = winograd.algorithm(x.dtype, stride, shape[3], shape[3], shape[0], *first[0].shape[1:3])
+    y, dx = step()
+    np.testing.assert_array_equal(y, first[0])
+    np.testing.assert_array_equal(dx, first[1] * (2 if of else 1))
     assert conv3x3.prepare(w, out=prepared, backend="cpu") is prepared
     y, dx = step()
     np.testing.assert_array_equal(y, 2 * first[0])

@@ -50,9 +50,13 @@ def forward(
 def backward(
     dy: Array, x: Array, w: Array, y: Array, stride: int = 1, activation: str = "relu",
     *, needs_dx: bool = True, out: tuple[Array | None, ...] | None = None, prepared: object = None,
-    backend: str = "reference",
+    backend: str = "reference", **through: str,
 ) -> tuple[Array | None, Array, Array]:
-    """(dx, dw, db), equations (2) to (5). dx is None where `needs_dx` is false; `out` are buffers for the three."""
+    """(dx, dw, db), equations (2) to (5). dx is None where `needs_dx` is false; `out` are buffers for the three.
+
+    through="relu", say, on the cpu backend: the activation that made x. dx is times its derivative, so that the layer
+    before takes it for its dz (dy with activation "none"), and may go over x: out[0] may be x itself.
+    """
     check(x, w, None, stride, activation)
     shape = output_shape(x.shape, w.shape[3], stride)
     for name, g in (("dy", dy), ("y", y)):
@@ -61,7 +65,7 @@ def backward(
     dx, dw, db = out or (None, None, None)
     check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))
     return implementation(OP, backend).backward(
-        dy, x, w, y, stride, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared
+        dy, x, w, y, stride, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared, **through
     )
 
 

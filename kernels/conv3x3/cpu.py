@@ -7,7 +7,7 @@ from kernels.conv3x3 import winograd, winograd_gradient
 from kernels.conv3x3.winograd_filters import filters, filters_of_dx
 from kernels.simd import check_storage, deliver, image, target
 from kernels.simd_gradient import Run, output_gradient, weight_gradient
-from kernels.simd_matrix import packed, prepare  # noqa: F401
+from kernels.simd_matrix import over, packed, prepare  # noqa: F401
 from kernels.simd_windows import Grid, Phase, Segment, convolve
 
 WHOLE, ROWS = (Phase(0, 0, (Segment(0, 9),)),), (Phase(0, 0, (Segment(0, 3),)),)  # of nine taps, or three merged ones
@@ -36,29 +36,33 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     return deliver(out, y)
 
 
-def backward(dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+def backward(
+    dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None, None), prepared=None, through="none"
+):
     check_storage("conv3x3", x, dy, y)
     z, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype)
-    dx = data_gradient(z, x, w, y.shape, stride, out[0], prepared or prepare(w)) if needs_dx else None
-    dw = target(out[1], w.shape, np.float32, whole=True)
-    return dx, deliver(out[1], filter_gradient(x, z, dw, y.shape, stride)), deliver(out[2], sums.sum(0))
+    dw = filter_gradient(x, z, target(out[1], w.shape, np.float32, whole=True), y.shape, stride)
+    dx = data_gradient(z, x, w, y.shape, stride, out[0], prepared or prepare(w), through) if needs_dx else None
+    return dx, deliver(out[1], dw), deliver(out[2], sums.sum(0))
 
 
-def data_gradient(z, x, w, y_shape, stride, out, prepared):
+def data_gradient(z, x, w, y_shape, stride, out, prepared, through):
     """dx by the transposed weights: one window of flipped taps, or the four phases of stride 2."""
     (n, h, width, cin), cout = x.shape, w.shape[3]
-    dx, no_bias = target(out, x.shape, x.dtype), np.zeros(cin, np.float32)
+    dx, activation, no_bias = target(out, x.shape, x.dtype), over(through), np.zeros(cin, np.float32)
+    if activation and dx is not x:
+        dx[...] = x
     of = winograd.algorithm(x.dtype, stride, cin, cout, *y_shape[:3])
     if of:
         of = winograd.STRIDE2_DX if stride == 2 else of
         u = filters_of_dx(np.ascontiguousarray(prepared.w), of)  # not kept: a training step needs them once
-        winograd.convolve(z, x.dtype, cout, of, u, no_bias, dx)
+        winograd.convolve(z, x.dtype, cout, of, u, no_bias, dx, activation)
         return deliver(out, dx)
     groups, phases = ([range(8, -1, -1)], WHOLE) if stride == 1 else (PHASE_TAPS, PHASES)
     grid = Grid(n, h, width) if stride == 1 else Grid(n, *y_shape[1:3], size=2, start=1, scale=2)
     make = lambda w, old: packed(w.reshape(9, cin, cout), groups, old, transposed=True)  # noqa: E731
     panels = prepared.form("backward", make)
-    convolve(z, x.dtype, cout, grid, phases, panels, no_bias, dx)
+    convolve(z, x.dtype, cout, grid, phases, panels, no_bias, dx, activation)
     return deliver(out, dx)
 
 

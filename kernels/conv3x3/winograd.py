@@ -29,7 +29,7 @@ from kernels.simd import (
 )
 from kernels.simd_matrix import arithmetic, multiply, panels
 from kernels.simd_tile import ROWS, STEP
-from kernels.simd_vector import activate, load, size_of, splat, store, transform, transform_finish
+from kernels.simd_vector import OVER, activate, derivative, load, size_of, splat, store, transform, transform_finish
 from kernels.simd_windows import advance, row_bytes
 
 
@@ -77,6 +77,7 @@ ALGORITHMS = (F2, F4, STRIDE2, STRIDE2_DX)  # in the order of VARIANTS
 
 of_input = transform([f.bt for f in ALGORITHMS])
 finish_tile = transform_finish([f.a.T for f in ALGORITHMS])
+finish_masked = transform_finish([f.a.T for f in ALGORITHMS], masked=True)
 
 PLANES_BYTES = 500 << 10  # of transformed inputs: they stay in the L2 cache while the filters pass through it
 
@@ -130,7 +131,10 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bi
                 for o in range(panel * PANEL, min((panel + 1) * PANEL, cout), LANES):
                     from_c, b = c + t * STEP + 4 * (o - panel * PANEL), load(np.float32(0), bias + 4 * o)
                     at_y = to + o * size_of(like_y)
-                    if left >= m and low >= m and activation != 2:
+                    if left >= m and low >= m and activation == OVER + 1:
+                        finish_masked(variant, like_y, from_c, side * c_plane, c_plane, b, floor, at_y, y_row, y_pixel)
+                        continue
+                    if left >= m and low >= m and activation < 2:
                         finish_tile(variant, like_y, from_c, side * c_plane, c_plane, b, floor, at_y, y_row, y_pixel)
                         continue
                     finish_tile(variant, np.float32(0), from_c, side * c_plane, c_plane, b, splat(-np.inf), square,
@@ -138,7 +142,10 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bi
                     for di in range(min(m, low)):
                         for dj in range(min(m, left)):
                             z = load(np.float32(0), square + line * (di * m + dj))
-                            store(like_y, at_y + di * y_row + dj * y_pixel, activate(z, activation))
+                            to_y = at_y + di * y_row + dj * y_pixel
+                            if activation > OVER:
+                                z = derivative(z, load(like_y, to_y), activation - OVER)
+                            store(like_y, to_y, activate(z, activation))
 
 
 def convolve(x, dtype, cin, of, u, bias, y, activation=0):

@@ -55,9 +55,13 @@ def forward(
 def backward(
     dy: Array, x: Array, w: Array, y: Array, activation: str = "relu",
     *, needs_dx: bool = True, out: tuple[Array | None, ...] | None = None, prepared: object = None,
-    backend: str = "reference",
+    backend: str = "reference", **through: str,
 ) -> tuple[Array | None, Array, Array]:
-    """(dx, dw, db), equations (3) to (7). dx is None where `needs_dx` is false; `out` are buffers for the three."""
+    """(dx, dw, db), equations (3) to (7). dx is None where `needs_dx` is false; `out` are buffers for the three.
+
+    through="relu", say, on the cpu backend: the activation that made x. dx is times its derivative, so that the layer
+    before takes it for its dz (dy with activation "none"), and may go over x: out[0] may be x itself.
+    """
     check_activation(OP, activation)
     bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"))
     shape = output_shape(x.shape, w.shape[3])
@@ -67,5 +71,5 @@ def backward(
     dx, dw, db = out or (None, None, None)
     check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))
     return implementation(OP, backend).backward(
-        dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared
+        dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared, **through
     )

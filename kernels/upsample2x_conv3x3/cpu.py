@@ -9,7 +9,7 @@ import numpy as np
 from kernels.arrays import ACTIVATIONS
 from kernels.simd import LANES, LIKE, address, check_storage, compiled, deliver, image, launch, target
 from kernels.simd_gradient import Run, output_gradient, weight_gradient
-from kernels.simd_matrix import packed, prepare  # noqa: F401
+from kernels.simd_matrix import over, packed, prepare  # noqa: F401
 from kernels.simd_vector import load_part, size_of, splat, store_part
 from kernels.simd_windows import Grid, Phase, Segment, convolve
 from kernels.upsample2x_conv3x3 import ROWS
@@ -40,17 +40,11 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     return deliver(out, y)
 
 
-def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None, through="none"):
     check_storage("upsample2x_conv3x3", x, dy, y)
     (n, h, width, cin), cout, dx = x.shape, w.shape[3], None
     prepared = prepared or prepare(w)
     z, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype)
-    if needs_dx:
-        make = lambda w, old: packed(prepared.form("summed", summed), WINDOW_TAPS, old, transposed=True)  # noqa: E731
-        dx = target(out[0], x.shape, x.dtype)
-        convolve(z, x.dtype, cout, Grid(n, h, width, size=4, stride=2), WINDOW, prepared.form("backward", make),
-                 np.zeros(cin, np.float32), dx)
-        dx = deliver(out[0], dx)
     runs = [Run(p + u, q, 2 * cin, 2 * p + q) for p, q in PQ for u in (0, 1)]
     c, starts = weight_gradient(image(x), x.dtype, cin, Grid(n, h, width, scale=2), runs, z, cout, phases=PQ)
     dv = np.empty((4, 4, cin, cout), np.float32)  # by kinds of row and column
@@ -59,6 +53,14 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), 
         dv[2 * p + u, 2 * q : 2 * q + 2] = c[start : start + 2 * cin, :cout].reshape(2, cin, cout)
     dw = target(out[1], w.shape, np.float32, whole=True)
     add_taps(dv, SPREAD, dw)
+    if needs_dx:
+        make = lambda w, old: packed(prepared.form("summed", summed), WINDOW_TAPS, old, transposed=True)  # noqa: E731
+        dx = target(out[0], x.shape, x.dtype)
+        if over(through) and dx is not x:
+            dx[...] = x
+        convolve(z, x.dtype, cout, Grid(n, h, width, size=4, stride=2), WINDOW, prepared.form("backward", make),
+                 np.zeros(cin, np.float32), dx, over(through))
+        dx = deliver(out[0], dx)
     return dx, deliver(out[1], dw), deliver(out[2], sums.sum(0))
 
 

@@ -75,6 +75,8 @@ def test_small(op, dtype, data):
     ("conv3x3", dict(N=3, H=9, W=14, Cin=40, Cout=37)),
     ("conv3x3", dict(N=1, H=33, W=20, Cin=1, Cout=64)),
     ("conv3x3", dict(N=2, H=25, W=26, Cin=32, Cout=2)),
+    ("conv3x3", dict(N=2, H=3, W=11, Cin=2, Cout=32)),
+    ("conv3x3", dict(N=3, H=1, W=2, Cin=64, Cout=1)),
     ("upsample2x_conv3x3", dict(N=2, H=17, W=9, Cin=48, Cout=32)),
     ("linear", dict(N=7, Cin=5003, Cout=70)),
     ("linear", dict(N=37, Cin=130, Cout=205)),

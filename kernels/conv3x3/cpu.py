@@ -8,6 +8,7 @@ from kernels.conv3x3.winograd_filters import filters, filters_of_dx
 from kernels.simd import check_storage, deliver, image, target
 from kernels.simd_gradient import Run, output_gradient, weight_gradient
 from kernels.simd_matrix import over, packed, prepare  # noqa: F401
+from kernels.simd_thin import FEW, WIDE, thin_gradient
 from kernels.simd_windows import Grid, Phase, Segment, convolve
 
 WHOLE, ROWS = (Phase(0, 0, (Segment(0, 9),)),), (Phase(0, 0, (Segment(0, 3),)),)  # of nine taps, or three merged ones
@@ -67,8 +68,16 @@ def data_gradient(z, x, w, y_shape, stride, out, prepared, through):
 
 
 def filter_gradient(x, z, dw, y_shape, stride):
-    """dw: the three rows of the window are its runs."""
+    """dw: of Winograd's tiles, of few channels, or of the three rows of the window as runs."""
     (n, ho, wo, cout), cin = y_shape, x.shape[3]
+    if cin <= FEW and cout % WIDE == 0:
+        c = thin_gradient(image(x), cin, z, y_shape, x.dtype, stride)
+        dw[...] = c.transpose(1, 0, 2).reshape(dw.shape)
+        return dw
+    if cout <= FEW and cin % WIDE == 0 and stride == 1:  # x[q] meets dz[q - t]: the taps the other way round
+        c = thin_gradient(z, cout, image(x), x.shape, x.dtype)
+        dw[...] = c[:, ::-1].transpose(1, 2, 0).reshape(dw.shape)
+        return dw
     of = winograd.algorithm(x.dtype, stride, cin, cout, n, ho, wo)
     if of:
         winograd_gradient.weight_gradient(image(x), x.dtype, of, z, n * z.image, y_shape, dw)

@@ -193,8 +193,14 @@ class Prepared:
         self.forms, self.fresh, self.lock = {}, set(), threading.RLock()
 
     def refresh(self, w):
-        self.w, self.fresh = w, set()
+        self.w, self.fresh, self.used = w, set(), False
         return self
+
+    def first_use(self):
+        """True once a refresh: for what a training step needs once, a form is not worth its memory."""
+        with self.lock:
+            first, self.used = not self.used, True
+            return first
 
     def form(self, name, make):
         """`make(w, the form's old memory or None)`, once a refresh."""

@@ -1,12 +1,22 @@
-"""The product of few rows with a transposed matrix of weights, which is read once and packed panel by panel on the way.
+"""Products of few rows with a matrix of weights or its transpose, which is read once and packed bit by bit on the way.
 
-A training step needs it once between two updates: writing and keeping the packed form would cost more than the product.
+A training step needs them once between two updates: to write and keep the packed form would cost more than the product.
 """
 
 import numpy as np
 
 from kernels.simd import LANES, LIKE, PANEL, Image, address, compiled, inlined, launch
-from kernels.simd_matrix import arithmetic, finish_row, multiply, pack_transposed, panel_bytes, panels, slot
+from kernels.simd_matrix import (
+    STEPS_BLOCK,
+    arithmetic,
+    finish_row,
+    multiply,
+    pack_panels,
+    pack_transposed,
+    panel_bytes,
+    panels,
+    slot,
+)
 from kernels.simd_tile import STEP
 from kernels.simd_vector import load_part, size_of, store_part
 from kernels.simd_windows import row_bytes
@@ -51,3 +61,35 @@ def transposed_product(z: Image, w: np.ndarray, dx: np.ndarray) -> None:
     plan, shape = np.array([rows, z.image, dx.strides[0]], np.int64), np.array([cin, cout, filled], np.int64)
     launch(multiply_transposed, panels(cin), scratch, LIKE[w.dtype], LIKE[kind], LIKE[dx.dtype], z.start, address(w),
            address(zeros), address(dx), plan, shape, ONE)
+
+
+@compiled
+def multiply_packing(first, last, scratch, like_x, kind, like_y, x, w, bias, y, plan, shapes, one):
+    """y = act(bias + x w), PANEL columns of it, `shapes` after another of the reduction. Unit: a panel."""
+    rows, x_row, y_row, cin, cout, filled, chunk, activation = plan
+    size = size_of(kind)
+    a_row = row_bytes(filled * size)
+    packed = scratch + (rows + 3) * a_row
+    c = packed + STEPS_BLOCK * STEP
+    copy_rows(like_x, kind, x, x_row, rows, cin, filled, scratch, a_row)
+    for p in range(first, last):
+        for i in range(shapes.shape[0]):
+            r, shape = i * chunk, shapes[i]
+            steps, part = shape[2] * size // 4, w + size_of(like_x) * r * cout
+            pack_panels(p, p + 1, scratch, like_x, kind, part, shape, one, packed - p * steps * STEP)
+            multiply(kind, scratch + r * size, a_row, rows, cout - p * PANEL, steps, packed, c, r)
+        for r in range(rows):
+            to = y + r * y_row + p * PANEL * size_of(like_y)
+            finish_row(like_y, c + r * STEP, bias + 4 * p * PANEL, to, min(PANEL, cout - p * PANEL), activation)
+
+
+def product(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation: int) -> None:
+    """y = act(bias + x w) of a few rows."""
+    (cin, cout), rows, kind = w.shape, len(y), arithmetic(w.dtype)
+    filled, chunk = slot(cin), STEPS_BLOCK * 4 // kind.itemsize
+    # parts of the reduction, whose panels stay in the L2 cache
+    shapes = [(min(chunk, cin - r), cout, min(chunk, filled - r)) for r in range(0, filled, chunk)]
+    scratch = (rows + 3) * (row_bytes.py_func(filled * kind.itemsize) + STEP) + STEPS_BLOCK * STEP
+    plan = np.array([rows, x.image, y.strides[0], cin, cout, filled, chunk, activation], np.int64)
+    launch(multiply_packing, panels(cout), scratch, LIKE[w.dtype], LIKE[kind], LIKE[y.dtype], x.start, address(w),
+           address(bias), address(y), plan, np.array(shapes, np.int64), ONE)

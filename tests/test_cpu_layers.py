@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16, finfo
 
-from kernels import arrays, conv3x3, simd, strategies
+from kernels import arrays, conv3x3, linear, simd, strategies
 from kernels.arrays import ACTIVATIONS
 from kernels.conv3x3 import winograd
 from kernels.simd_matrix import arithmetic
@@ -210,6 +210,21 @@ def test_dz_in_a_border_is_read_where_it_lies(op, sizes, options, dtype):
     np.testing.assert_array_equal(dx, want[0])
     np.testing.assert_array_equal(dw, want[1])
     np.testing.assert_allclose(db, want[2], rtol=1e-4, atol=1e-4)
+
+
+@DTYPES
+@pytest.mark.parametrize("sizes", [
+    dict(N=1, Cin=5003, Cout=70), dict(N=7, Cin=9217, Cout=33), dict(N=37, Cin=5, Cout=64),
+])  # fmt: skip
+def test_weights_that_are_used_once_are_not_kept(sizes, dtype):
+    """The first product after a refresh packs on the way: the same bits, and no form."""
+    case = drawn("linear", sizes).converted(lambda k, a: a.astype(np.float32 if k == "b" else dtype))
+    prepared = linear.prepare(case.arguments["w"], backend="cpu")
+    first = helpers.forward(case, "cpu", prepared=prepared)
+    assert not prepared.forms
+    for _ in range(2):
+        np.testing.assert_array_equal(helpers.forward(case, "cpu", prepared=prepared), first)
+    assert list(prepared.forms) == ["forward"]
 
 
 @pytest.mark.parametrize("shape", [(2, 9, 9, 32), (2, 5, 5, 7)])

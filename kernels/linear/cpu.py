@@ -6,7 +6,7 @@ from kernels.arrays import ACTIVATIONS
 from kernels.simd import check_storage, deliver, matrix, target
 from kernels.simd_gradient import Run, output_gradient, weight_gradient
 from kernels.simd_matrix import packed, prepare
-from kernels.simd_rows import FEW, transposed_product
+from kernels.simd_rows import FEW, product, transposed_product
 from kernels.simd_windows import Grid, Phase, Segment, convolve
 
 WHOLE = (Phase(0, 0, (Segment(0, 1),)),)
@@ -35,6 +35,9 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), 
 
 def multiply(x, prepared, bias, y, activation):
     """y = act(bias + x w)."""
+    if len(x) <= FEW and prepared.first_use():
+        product(matrix(x), np.ascontiguousarray(prepared.w), bias, y, activation)
+        return
     panels = prepared.form("forward", lambda w, old: packed(w[None], [[0]], old))
     grid = Grid(x.shape[0], 1, 1, 1)
     convolve(matrix(x), x.dtype, x.shape[1], grid, WHOLE, panels, bias, y[:, None, None], activation)

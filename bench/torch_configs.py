@@ -134,6 +134,7 @@ class TorchSide:
 
 
 def compiled(function: Any, config: Config) -> Any:
+    torch._dynamo.config.recompile_limit = 64  # by default 8, after which configurations would run as eager ones
     return torch.compile(function, dynamic=False, mode=MAX if config.how == MAX else None)
 
 

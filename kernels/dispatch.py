@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from kernels.arrays import check_activation
+
 BACKENDS = ("reference", "cpu", "gpu")
 
 
@@ -25,6 +27,19 @@ def implementation(op: str, backend: str) -> ModuleType:
     if find_spec(name) is None:
         raise ValueError(f"{op}: has no {backend} implementation yet; use backend='reference'")
     return import_module(name)
+
+
+def through_activation(op: str, backend: str, through: str) -> dict[str, str]:
+    """What `backward` hands on where dx is taken through the activation that made x, which the cpu backend alone does.
+
+    Raises ValueError for an unknown activation, or one other than "none" with another backend.
+    """
+    check_activation(op, through)
+    if through == "none":
+        return {}
+    if backend != "cpu":
+        raise ValueError(f"{op}: through={through!r} is the cpu backend's alone; leave it out with backend={backend!r}")
+    return {"through": through}
 
 
 def allocate(shape: tuple[int, ...], dtype: Any, backend: str, xp: ModuleType = np) -> Any:

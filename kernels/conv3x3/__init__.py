@@ -17,7 +17,7 @@ Errors: ValueError for a wrong shape, stride or activation, TypeError for a wron
 """
 
 from kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from kernels.dispatch import implementation
+from kernels.dispatch import implementation, through_activation
 
 OP = "conv3x3"
 
@@ -50,12 +50,12 @@ def forward(
 def backward(
     dy: Array, x: Array, w: Array, y: Array, stride: int = 1, activation: str = "relu",
     *, needs_dx: bool = True, out: tuple[Array | None, ...] | None = None, prepared: object = None,
-    backend: str = "reference", **through: str,
+    through: str = "none", backend: str = "reference",
 ) -> tuple[Array | None, Array, Array]:
     """(dx, dw, db), equations (2) to (5). dx is None where `needs_dx` is false; `out` are buffers for the three.
 
-    through="relu", say, on the cpu backend: the activation that made x. dx is times its derivative, so that the layer
-    before takes it for its dz (dy with activation "none"), and may go over x: out[0] may be x itself.
+    through, on the cpu backend: the activation that made x. dx is times its derivative, so that the layer before takes
+    it for its dz (dy with activation "none"), and may go over x: out[0] may be x itself.
     """
     check(x, w, None, stride, activation)
     shape = output_shape(x.shape, w.shape[3], stride)
@@ -64,8 +64,9 @@ def backward(
     check_dtypes(OP, {"x": x}, {"dy": dy, "y": y})
     dx, dw, db = out or (None, None, None)
     check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))
+    more = through_activation(OP, backend, through)
     return implementation(OP, backend).backward(
-        dy, x, w, y, stride, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared, **through
+        dy, x, w, y, stride, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared, **more
     )
 
 

@@ -21,7 +21,7 @@ dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.5.
 """
 
 from kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from kernels.dispatch import implementation
+from kernels.dispatch import implementation, through_activation
 
 OP = "upsample2x_conv3x3"
 
@@ -55,12 +55,12 @@ def forward(
 def backward(
     dy: Array, x: Array, w: Array, y: Array, activation: str = "relu",
     *, needs_dx: bool = True, out: tuple[Array | None, ...] | None = None, prepared: object = None,
-    backend: str = "reference", **through: str,
+    through: str = "none", backend: str = "reference",
 ) -> tuple[Array | None, Array, Array]:
     """(dx, dw, db), equations (3) to (7). dx is None where `needs_dx` is false; `out` are buffers for the three.
 
-    through="relu", say, on the cpu backend: the activation that made x. dx is times its derivative, so that the layer
-    before takes it for its dz (dy with activation "none"), and may go over x: out[0] may be x itself.
+    through, on the cpu backend: the activation that made x. dx is times its derivative, so that the layer before takes
+    it for its dz (dy with activation "none"), and may go over x: out[0] may be x itself.
     """
     check_activation(OP, activation)
     bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"))
@@ -70,6 +70,7 @@ def backward(
     check_dtypes(OP, {"x": x, "w": w}, {"dy": dy, "y": y})
     dx, dw, db = out or (None, None, None)
     check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))
+    more = through_activation(OP, backend, through)
     return implementation(OP, backend).backward(
-        dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared, **through
+        dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared, **more
     )

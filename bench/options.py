@@ -6,7 +6,7 @@ from pathlib import Path
 from bench import BenchError
 from kernels.dispatch import BACKENDS, implementation
 from nn import Settings, default_backend
-from nn.backends import OPERATIONS, complete
+from nn.backends import OPERATIONS, array_module_of, complete
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 OF_BACKEND = {"reference": ("float32", "float64"), "cpu": ("bfloat16", "float32"), "gpu": DTYPES[:3]}  # to measure
@@ -79,6 +79,7 @@ def refusal(backend: str) -> str:
             from kernels import launch
 
             launch.target()
+            array_module_of(backend)  # Triton's interpreter needs no CuPy, the network does
     except (ImportError, RuntimeError, ValueError) as error:
         return str(error).splitlines()[0]
     return ""

@@ -102,8 +102,7 @@ def test_scaling_measures_programs_and_processes(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_everything_in_one_command(tmp_path, monkeypatch):
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)  # as a user's machine is: without the interpreter's backend
+def test_everything_in_one_command(tmp_path):
     assert everything.main(["--quick", "--folder", str(tmp_path)]) == 0
     rows = {part: results.read(tmp_path / f"{part}.csv") for part in everything.PARTS}
     works = {row["work"] for row in rows["scaling"] if row["quantity"] == "seconds" and row["p50"]}

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from bench import BenchError, CheckError
 
 COMMANDS = {
-    "all": "this machine, everything below into bench/results/ and README.md: 20 minutes",
+    "all": "this machine, everything below into bench/results/ and README.md: a quarter of an hour",
     "kernels": "every operation at every layer shape: checked, timed, against PyTorch and the machine's ceilings",
     "network": "forward pass and training step of the whole network, ours against PyTorch's configurations",
     "scaling": "time and memory over picture size, batch, width and processes, with the fitted growth",

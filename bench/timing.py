@@ -19,7 +19,7 @@ NOISY = 0.15  # a figure whose 20th and 80th percentile lie further apart than t
 BUSY = 0.10  # and one during which others used more than this share of the cores
 STABLE = 0.05  # warm-up ends when the last three runs are not faster than those before by more than this
 WARMUP_SECONDS, WARMUP_RUNS = 2.0, 12
-PAUSE = 0.002  # seconds after each run: threads of the other side stop spinning
+PAUSE = 0.02  # seconds before each run on a CPU: the threads of PyTorch's last one (libgomp's) spin for up to 12 ms
 Function = Callable[[], object]
 
 
@@ -67,7 +67,7 @@ class Race(NamedTuple):
 
 
 class Wall:
-    """Times of functions on this CPU. `flush` empties the caches."""
+    """Times of functions on this CPU. `flush` empties the caches, and waits until nobody spins."""
 
     def __init__(self, flushed: bool = True) -> None:
         self.buffer: Any = None
@@ -79,6 +79,7 @@ class Wall:
     def flush(self) -> None:
         if self.buffer is not None:
             self.buffer.add_(1)
+        time.sleep(PAUSE)
 
     def time(self, function: Function) -> float:
         start = time.perf_counter()
@@ -168,7 +169,6 @@ def race(
                 for name in order:
                     clock.flush()
                     found[name].append(clock.time(functions[name]))
-                    time.sleep(PAUSE)
                 order.reverse()
                 count += 1
     finally:

@@ -426,3 +426,11 @@ def derivative(dy, y, activation):
     if activation == 2:
         return dy * (y * (splat(1.0) - y))
     return dy
+
+
+@inlined
+def finish_part(like, total, y, n, activation):
+    """The first n elements of a vector of y from their sums."""
+    if activation > OVER:
+        total = derivative(total, load_part(like, y, n), activation - OVER)
+    store_part(like, y, activate(total, activation), n)

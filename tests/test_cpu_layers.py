@@ -77,6 +77,8 @@ def test_small(op, dtype, data):
     ("conv3x3", dict(N=2, H=25, W=26, Cin=32, Cout=2)),
     ("conv3x3", dict(N=2, H=3, W=11, Cin=2, Cout=32)),
     ("conv3x3", dict(N=3, H=1, W=2, Cin=64, Cout=1)),
+    ("conv3x3", dict(N=1, H=3, W=261, Cin=1, Cout=37)),
+    ("conv3x3", dict(N=2, H=2, W=150, Cin=72, Cout=2)),
     ("upsample2x_conv3x3", dict(N=2, H=17, W=9, Cin=48, Cout=32)),
     ("linear", dict(N=7, Cin=5003, Cout=70)),
     ("linear", dict(N=37, Cin=130, Cout=205)),
@@ -87,6 +89,19 @@ def test_large(op, sizes, dtype):
     """More than a block, a panel, a run, with odd ends."""
     for stride in helpers.LAYERS[op].settings.get("stride", (None,)):
         check(drawn(op, sizes, **({"stride": stride} if stride else {})), dtype)
+
+
+@DTYPES
+@pytest.mark.parametrize("cin, cout", [(1, 37), (2, 64), (40, 2), (72, 1)])
+def test_nan_stays_within_its_windows(cin, cout, dtype):
+    """Vectors that reach beyond a pixel's channels take nothing from its neighbors."""
+    case = drawn("conv3x3", dict(N=1, H=5, W=9, Cin=cin, Cout=cout), activation="none")
+    x, w, b = (case.arguments[k].astype(np.float32 if k == "b" else dtype) for k in "xwb")
+    x[0, 2, 4] = np.nan
+    y = conv3x3.forward(border("x", x), w, b, activation="none", backend="cpu").astype(np.float32)
+    want = np.zeros((5, 9), bool)
+    want[1:4, 3:6] = True
+    np.testing.assert_array_equal(np.isnan(y[0]), np.broadcast_to(want[..., None], y.shape[1:]))
 
 
 @st.composite
@@ -164,6 +179,8 @@ THROUGH = [
     ("conv3x3", dict(N=3, H=31, W=32, Cin=64, Cout=32), {"stride": 2}),
     ("conv3x3", dict(N=2, H=7, W=5, Cin=20, Cout=7), {"stride": 1}),
     ("conv3x3", dict(N=2, H=6, W=9, Cin=5, Cout=3), {"stride": 2}),
+    ("conv3x3", dict(N=2, H=4, W=131, Cin=32, Cout=2), {"stride": 1}),
+    ("conv3x3", dict(N=2, H=6, W=130, Cin=2, Cout=24), {"stride": 1}),
     ("upsample2x_conv3x3", dict(N=2, H=7, W=4, Cin=20, Cout=9), {}),
 ]
 

@@ -19,6 +19,8 @@ CASES = [
     ("conv3x3", dict(N=2, H=30, W=28, Cin=32, Cout=64), {"stride": 1}),
     ("conv3x3", dict(N=2, H=15, W=14, Cin=20, Cout=70), {"stride": 2}),
     ("conv3x3", dict(N=2, H=56, W=40, Cin=32, Cout=48), {"stride": 2}),
+    ("conv3x3", dict(N=1, H=41, W=20, Cin=1, Cout=64), {"stride": 2}),
+    ("conv3x3", dict(N=2, H=24, W=33, Cin=32, Cout=2), {"stride": 1}),
     ("upsample2x_conv3x3", dict(N=2, H=14, W=9, Cin=16, Cout=40), {}),
     ("linear", dict(N=5, Cin=700, Cout=300), {}),
     ("fusion", dict(N=2, H=9, W=9, Cm=32, Cg=16, Cout=48), {}),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kernels.arrays import ACTIVATIONS
-from kernels.conv3x3 import winograd, winograd_gradient
+from kernels.conv3x3 import thin, winograd, winograd_gradient
 from kernels.conv3x3.winograd_filters import filters, filters_of_dx
 from kernels.simd import check_storage, deliver, image, target
 from kernels.simd_gradient import Run, output_gradient, weight_gradient
@@ -26,6 +26,9 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     (n, ho, wo), (cin, cout) = (x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride)), w.shape[2:]
     y = target(out, (n, ho, wo, cout), x.dtype)
     prepared, bias = prepared or prepare(w), np.ascontiguousarray(b, np.float32)
+    if thin.is_thin(cin, cout):
+        thin.convolve(image(x), x.dtype, prepared, bias, y, ACTIVATIONS.index(activation), stride)
+        return deliver(out, y)
     of = winograd.algorithm(x.dtype, stride, cin, cout, n, ho, wo)
     if of:
         u = prepared.form("filters", lambda w, old: filters(w, old, of))
@@ -53,6 +56,9 @@ def data_gradient(z, x, w, y_shape, stride, out, prepared, through):
     dx, activation, no_bias = target(out, x.shape, x.dtype), over(through), np.zeros(cin, np.float32)
     if activation and dx is not x:
         dx[...] = x
+    if stride == 1 and thin.is_thin(cout, cin):
+        thin.convolve(z, x.dtype, prepared, no_bias, dx, activation, turned=True)
+        return deliver(out, dx)
     of = winograd.algorithm(x.dtype, stride, cin, cout, *y_shape[:3])
     if of:
         of = winograd.STRIDE2_DX if stride == 2 else of

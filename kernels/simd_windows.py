@@ -10,11 +10,13 @@ Weight gradients turn the product: the reduction runs over anchors, A holds *run
 gradient's pixels of one phase.
 """
 
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from kernels.simd import LANES, LEVEL, LIKE, PANEL, Image, address, compiled, inlined, launch, threads
+from kernels.simd_in_place import block_rows, fills_tiles, multiply_in_place
 from kernels.simd_matrix import arithmetic, finish_row, multiply, panel_bytes, panels, slot
 from kernels.simd_tile import ROWS, STEP
 from kernels.simd_vector import copy_bytes, load, load_part, same, size_of, store, store_part
@@ -136,6 +138,17 @@ def phase_table(phases, reduction_slot, columns, kind):
     return np.array(rows, np.int64)
 
 
+def piece_table(phases, size, columns, steps):
+    """What each phase takes of every row of a window, as [row, column, steps of the reduction]."""
+    table = np.zeros((len(phases), size, 3), np.int64)
+    for pieces, phase in zip(table, phases):
+        taps = [tap for first, taps in phase.segments for tap in range(first, first + taps)]
+        for piece, (row, group) in zip(pieces, groupby(taps, lambda tap: tap // columns)):
+            found = list(group)
+            piece[:] = row, found[0] % columns, len(found) * steps
+    return table
+
+
 def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[Phase, ...], b: np.ndarray,
              bias: np.ndarray, y: np.ndarray, activation: int = 0, merged: bool = False) -> None:
     """y = act(bias + windows of x times the panels b). bias: [Cout], or [N, Cout]; y: contiguous channels.
@@ -144,17 +157,26 @@ def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[
     The sums' order does not depend on how anchors and panels are cut into units.
     """
     kind, outputs, taps, pixel = arithmetic(like), y.shape[3], grid.size, channels * like.itemsize
+    out = (*y.strides[:3], *y.shape[1:3], bias.strides[0] if bias.ndim == 2 else 0, activation)
     if merged:
         taps, channels = 1, grid.size * channels
     tap_slot = slot(channels)
+    if kind == like and tap_slot == channels and fills_tiles(grid.width):
+        block = block_rows(grid.images * grid.height, grid.width, 16 * threads())
+        blocks = -(-grid.images * grid.height // block)
+        groups = min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
+        plan = np.array([*grid, pixel, x.image, x.row, block, outputs, groups, *out], np.int64)
+        launch(multiply_in_place, blocks * groups, (grid.width + 3) * STEP, LIKE[like], LIKE[y.dtype], x.start, address(b),
+               address(bias), address(y), plan, phase_table(phases, tap_slot, outputs, kind),
+               piece_table(phases, grid.size, taps, tap_slot * kind.itemsize // 4))
+        return
     a_row = row_bytes.py_func(grid.size * taps * tap_slot * kind.itemsize)
     anchors = grid.images * grid.height * grid.width
     block = max(4, min(BLOCK_BYTES // a_row // FULL * FULL or FULL, -(-anchors // threads()), 8 * FULL))
     blocks = -(-anchors // block)
     groups = min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
     plan = np.array([
-        *grid, taps, pixel, channels, tap_slot, x.image, x.row, block, outputs, groups, *y.strides[:3], *y.shape[1:3],
-        bias.strides[0] if bias.ndim == 2 else 0, activation], np.int64)
+        *grid, taps, pixel, channels, tap_slot, x.image, x.row, block, outputs, groups, *out], np.int64)
     scratch = (block + 3) * (a_row + 4 * PANEL)
     launch(multiply_windows, blocks * groups, scratch, LIKE[like], LIKE[kind], LIKE[y.dtype], x.start, address(b),
            address(bias), address(y), plan, phase_table(phases, tap_slot, outputs, kind))

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,8 @@ NOISY = 0.15  # a figure whose 20th and 80th percentile lie further apart than t
 BUSY = 0.10  # and one during which others used more than this share of the cores
 STABLE = 0.05  # warm-up ends when the last three runs are not faster than those before by more than this
 WARMUP_SECONDS, WARMUP_RUNS = 2.0, 12
-PAUSE = 0.02  # seconds before each run on a CPU: the threads of PyTorch's last one (libgomp's) spin for up to 12 ms
+SETTLE = 0.02  # seconds before each run on a CPU: threads of PyTorch's last one (libgomp's) spin for up to 12 ms
+SHORT = 0.1  # seconds: shorter functions run untimed meanwhile, as cores that waited are slow for as long as they take
 Function = Callable[[], object]
 
 
@@ -67,19 +69,25 @@ class Race(NamedTuple):
 
 
 class Wall:
-    """Times of functions on this CPU. `flush` empties the caches, and waits until nobody spins."""
+    """Times of functions on this CPU. `flush` empties the caches."""
 
     def __init__(self, flushed: bool = True) -> None:
-        self.buffer: Any = None
+        self.buffers: list[np.ndarray] = []  # one a core
         if flushed:
-            import torch  # its threads reach the caches of every core
+            self.buffers = [np.zeros(2 * cache_bytes() // 4, np.float32) for _ in cores()]
+            self.pool = ThreadPoolExecutor(len(self.buffers))
 
-            self.buffer = torch.zeros(2 * cache_bytes() // 4)
+    def settle(self, function: Function, expected: float) -> None:
+        """Until only the function's own threads are awake."""
+        end = time.perf_counter() + SETTLE
+        if expected > SHORT:
+            time.sleep(SETTLE)
+        while time.perf_counter() < end:
+            function()
 
     def flush(self) -> None:
-        if self.buffer is not None:
-            self.buffer.add_(1)
-        time.sleep(PAUSE)
+        if self.buffers:
+            list(self.pool.map(lambda x: np.add(x, 1, out=x), self.buffers))
 
     def time(self, function: Function) -> float:
         start = time.perf_counter()
@@ -100,6 +108,9 @@ class Events:
 
         self.cupy, self.stream = cupy, one_stream()
         self.buffer = cupy.zeros(256 << 20, cupy.uint8) if flushed else None
+
+    def settle(self, function: Function, expected: float) -> None:
+        """Nothing: on a GPU work waits for the work before it."""
 
     def flush(self) -> None:
         if self.buffer is not None:
@@ -167,6 +178,7 @@ def race(
             begun, count = time.perf_counter(), 0
             while count < rounds[0] or (count < rounds[1] and time.perf_counter() - begun < seconds):
                 for name in order:
+                    clock.settle(functions[name], found[name][-1] if found[name] else SHORT)
                     clock.flush()
                     found[name].append(clock.time(functions[name]))
                 order.reverse()

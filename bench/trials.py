@@ -54,14 +54,14 @@ def fastest(times: dict[Config, float]) -> Config:
 
 
 def trial(work: str, config: Config, side: TorchSide, clock: Any, patience: float) -> tuple[float, Any]:
-    """Seconds of the shortest run after the first within `patience` (of the first where that took longer, unless it
-    compiled something), and the function. Raises BenchError where the configuration cannot run."""
+    """Seconds of the shortest run after the first within `patience` (of the first where that took longer and nothing was
+    made for it), and the function. Raises BenchError where the configuration cannot run."""
     if why := refusal(config, side.device):
         raise BenchError(why)
     try:
         function = side.work(work, config)
         runs, end = [clock.time(function)], time.perf_counter() + patience
-        if runs[0] > patience and config.how not in COMPILED:
+        if runs[0] > patience and config.how == "eager":
             return runs[0], function
         while len(runs) < 2 or (len(runs) < RUNS and time.perf_counter() + min(runs) < end):
             runs.append(clock.time(function))

@@ -54,8 +54,8 @@ def fastest(times: dict[Config, float]) -> Config:
 
 
 def trial(work: str, config: Config, side: TorchSide, clock: Any, patience: float) -> tuple[float, Any]:
-    """Seconds of the shortest run after the first within `patience` (of the first where that took longer and nothing was
-    made for it), and the function. Raises BenchError where the configuration cannot run."""
+    """Seconds of the shortest run after the first within `patience` (of the first where that took longer, if it is an
+    eager one), and the function. Raises BenchError where the configuration cannot run."""
     if why := refusal(config, side.device):
         raise BenchError(why)
     try:

@@ -166,7 +166,8 @@ def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[
         blocks = -(-grid.images * grid.height // block)
         groups = min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
         plan = np.array([*grid, pixel, x.image, x.row, block, outputs, groups, *out], np.int64)
-        launch(multiply_in_place, blocks * groups, (grid.width + 3) * STEP, LIKE[like], LIKE[y.dtype], x.start, address(b),
+        scratch = (grid.width + 3) * STEP
+        launch(multiply_in_place, blocks * groups, scratch, LIKE[like], LIKE[y.dtype], x.start, address(b),
                address(bias), address(y), plan, phase_table(phases, tap_slot, outputs, kind),
                piece_table(phases, grid.size, taps, tap_slot * kind.itemsize // 4))
         return

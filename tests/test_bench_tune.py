@@ -52,6 +52,9 @@ class Still:
     def prepare(self, function):
         return function
 
+    def settle(self, function, expected):
+        pass
+
     def flush(self):
         pass
 

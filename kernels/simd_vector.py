@@ -155,7 +155,13 @@ def store_part(ctx, like, address, v, n):
 
 
 def emit_steps(builder, half, address, step, v0, v1):
-    if half:
+    if half and LEVEL in LEVELS[:2]:
+        pairs = call(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", ir.VectorType(BFloat(), 2 * LANES), [v1, v0])
+        turns = [lane + LANES * i for lane in range(LANES) for i in (0, 1)]
+        pairs = builder.bitcast(pairs, ir.VectorType(I16, 2 * LANES))
+        turns = ir.Constant(ir.VectorType(I32, 2 * LANES), turns)
+        store_ir(builder, builder.shuffle_vector(pairs, pairs, turns), address)
+    elif half:
         low, high = (builder.zext(narrow(builder, v), INTS) for v in (v0, v1))
         store_ir(builder, builder.or_(low, builder.shl(high, constant(16, INTS))), address)
     else:

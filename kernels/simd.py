@@ -18,8 +18,7 @@ import os
 import platform
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,11 +135,19 @@ event.register("numba:compile", Progress())
 
 
 class Pool:
-    """Worker threads beside the caller's, made on first use."""
+    """Helpers beside the caller's thread, made on first use."""
 
     size = int(os.environ.get("LTBC_THREADS") or 0) or len(os.sched_getaffinity(0))
-    workers: ThreadPoolExecutor | None = None
+    helpers: Any = None
     lock = threading.Lock()
+
+
+def forget_helpers() -> None:
+    """In a child of this process, where they do not exist."""
+    Pool.helpers, Pool.lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=forget_helpers)
 
 
 def threads() -> int:
@@ -153,30 +160,21 @@ def set_threads(n: int) -> None:
     if n < 1:
         raise ValueError(f"cpu: the number of threads must be at least 1, got {n}")
     with Pool.lock:
-        Pool.size, Pool.workers = n, None
+        if Pool.helpers:
+            Pool.helpers.stop()
+        Pool.size, Pool.helpers = n, None
 
 
 def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
     """Runs `kernel(first, last, scratch address, *arguments)` over all units, `scratch` bytes a thread."""
+    own = address(workspace("scratch", scratch))
     if Pool.size == 1 or units < 2:
-        kernel(0, units, address(workspace("scratch", scratch)), *arguments)
+        kernel(0, units, own, *arguments)
         return
-    pieces = min(units, 4 * Pool.size)
-    cuts, turn = [units * i // pieces for i in range(pieces + 1)], count()
-
-    def work() -> None:
-        own = address(workspace("scratch", scratch))
-        while (i := next(turn)) < pieces:
-            kernel(cuts[i], cuts[i + 1], own, *arguments)
-
     with Pool.lock:
-        if Pool.workers is None:
-            Pool.workers = ThreadPoolExecutor(Pool.size - 1, "cpu-kernel")
-        helpers = [Pool.workers.submit(work) for _ in range(min(Pool.size, pieces) - 1)]
-    work()
-    for helper in helpers:
-        if not helper.cancel():  # one that has not started yet finds nothing left to do
-            helper.result()
+        if Pool.helpers is None:
+            Pool.helpers = import_module("kernels.simd_pool").Helpers(Pool.size - 1)
+        Pool.helpers.run(kernel, units, min(units, 4 * Pool.size), own, scratch, arguments)
 
 
 LOCAL = threading.local()

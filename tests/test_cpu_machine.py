@@ -11,6 +11,7 @@ import pytest
 from ml_dtypes import bfloat16
 
 from kernels import dispatch, simd
+from kernels.simd_shared import field, write
 from tests import helpers
 from tests.test_cpu_layers import border, drawn
 
@@ -166,3 +167,105 @@ def test_every_level(level):
     found = run("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_cpu_layers.py",
                 "tests/test_cpu_pointwise.py", "-k", chosen, LTBC_CPU=level, HYPOTHESIS_PROFILE="mutations")
     assert found.returncode == 0 and " passed" in found.stdout, found.stdout[-3000:]
+
+
+@simd.compiled
+def count_units(first, last, scratch, like, factor, counts, table, add, fail):
+    """A kernel with arguments of every kind."""
+    for unit in range(first, last):
+        counts[unit] += int(like) + int(4 * factor) + table[1, 2] + int(add * 10)
+        if fail and unit == 5:
+            raise ValueError("unit 5")
+
+
+def test_arguments_of_every_kind(threads):
+    """A kernel that helpers call by its address gets what one gets that is called from Python."""
+    found = []
+    for n in (1, 3):
+        threads(n)
+        counts, table = np.zeros(300, np.int64), np.arange(12, dtype=np.int32).reshape(3, 4)
+        for _ in range(50):
+            simd.launch(count_units, 300, 0, np.uint16(7), np.float32(0.25), counts, table, 0.1, False)
+        found.append(counts)
+    assert (found[0] == 50 * (7 + 1 + 6 + 1)).all()
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_kernel_that_raises_is_an_error(threads):
+    counts, table = np.zeros(300, np.int64), np.zeros((3, 4), np.int32)
+    arguments = np.uint16(1), np.float32(0), counts, table, 0.0
+    threads(2)
+    with pytest.raises(RuntimeError, match="cpu: count_units failed"):
+        simd.launch(count_units, 300, 0, *arguments, True)
+    simd.launch(count_units, 300, 0, *arguments, False)
+    assert counts[299] == 2
+
+
+def test_more_arguments_than_a_kernel_can_have(threads):
+    threads(2)
+    with pytest.raises(TypeError, match="cpu: a kernel takes at most 96 words and 8 numbers, got 99 and 0"):
+        simd.launch(count_units, 2, 0, *range(99))
+
+
+@simd.compiled
+def fill_scratch(first, last, scratch, size, result):
+    """Memory of a thread's own: whoever shares it finds another's numbers."""
+    for unit in range(first, last):
+        for i in range(0, size, 8):
+            write(scratch + i, unit)
+        result[unit] = 0
+        for i in range(0, size, 8):
+            result[unit] += field(scratch + i) - unit
+
+
+def test_memory_of_each_thread_grows(threads):
+    """Ever larger, while several Python threads launch at once and others change the number of threads."""
+    threads(4)
+    def launch_many(seed):
+        for size in range(800, 80000, 800):
+            result = np.ones(20, np.int64)
+            simd.launch(fill_scratch, 20, size, size, result)
+            assert not result.any()
+            if size % 16000 == 0:
+                simd.set_threads(2 + seed)
+        return True
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(launch_many, range(3)))
+
+
+FORK = """
+import os, numpy as np
+from kernels import adadelta, simd
+simd.set_threads(2)
+def step():
+    p, g, eg, ed = np.ones((4, 1 << 18), np.float32)
+    adadelta.step(p, g, eg, ed, backend="cpu")
+    return p.sum()
+before = step()
+if not (child := os.fork()):
+    os._exit(int(step() != before))
+print(os.waitpid(child, 0)[1], step() == before)
+"""
+
+
+def test_fork():
+    """A child has helpers of its own, and its parent keeps its own."""
+    found = run("-c", FORK)
+    assert found.stdout == "0 True\n", found.stderr
+
+
+SLEEP = """
+import resource, time, numpy as np
+from kernels import adadelta, simd
+simd.set_threads(3)
+adadelta.step(*np.ones((4, 1 << 18), np.float32), backend="cpu")
+time.sleep(0.1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+time.sleep(0.5)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < 0.05)
+"""
+
+
+def test_helpers_sleep_where_there_is_nothing_to_do():
+    found = run("-c", SLEEP)
+    assert found.stdout == "True\n", found.stderr

@@ -38,9 +38,12 @@ from kernels.simd_tile import (
 from kernels.simd_vector import (
     OVER,
     activate,
+    copy_steps,
     derivative,
     load,
     load_part,
+    prefetch,
+    same,
     size_of,
     store,
     store_part,
@@ -48,6 +51,7 @@ from kernels.simd_vector import (
     transpose,
 )
 
+AHEAD = 48  # rows of weights that are fetched before their turn: no CPU foresees strides of kilobytes
 STEPS_BLOCK = 2304  # of a reduction: its panel stays in the L2 cache for all rows
 
 
@@ -132,8 +136,13 @@ def pack_panels(first, last, scratch, like_w, like_b, w, shape, groups, b):
             start = w + size * (groups[group, t] * rows * columns + column)
             for r in range(0, tap_slot, 2):
                 at = start + size * r * columns
+                prefetch(at + AHEAD * size * columns)
+                prefetch(at + (AHEAD + 1) * size * columns)
                 for v in range(0, PANEL, LANES):
                     n = columns - column - v
+                    if same(like_w, like_b) and n >= LANES and r + 2 <= rows:
+                        copy_steps(like_w, to + 4 * v, STEP, at + size * v, at + size * (columns + v))
+                        continue
                     v0 = load_part(like_w, at + size * v, n * (r < rows))
                     v1 = load_part(like_w, at + size * (columns + v), n * (r + 1 < rows))
                     store_steps(like_b, to + 4 * v, STEP, v0, v1)
@@ -158,6 +167,9 @@ def pack_transposed(first, last, scratch, like_w, like_b, w, shape, groups, b):
                     for r in range(LANES):
                         n = (columns - column) * (row + v + r < rows)
                         at = start + size * ((v + r) * columns + column)
+                        if same(like_w, like_b) and n >= block:
+                            store(np.float32(0), scratch + 4 * LANES * r, load(np.float32(0), at))
+                            continue
                         for part in range(0, block, LANES):
                             x = load_part(like_w, at + size * part, n - part)
                             store(like_b, scratch + 4 * LANES * r + size_of(like_b) * part, x)

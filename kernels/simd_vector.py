@@ -96,6 +96,15 @@ def prefetch_ir(builder, address):
     call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *(ir.Constant(I32, x) for x in (0, 2, 1))])
 
 
+@intrinsic
+def prefetch(ctx, address):
+    """The same in Numba code."""
+    def code(context, builder, sig, args):
+        prefetch_ir(builder, args[0])
+        return context.get_dummy_value()
+    return types.void(types.int64), code
+
+
 def is_half(like):
     return like == types.uint16
 
@@ -176,6 +185,21 @@ def store_steps(ctx, like, address, step, v0, v1):
         emit_steps(builder, is_half(sig.args[0]), *args[1:])
         return context.get_dummy_value()
     return types.void(like, types.int64, types.int64, vector, vector), code
+
+
+@intrinsic
+def copy_steps(ctx, like, address, step, row0, row1):
+    """The same of two rows in memory, LANES elements of each, which are not converted."""
+    def code(context, builder, sig, args):
+        _, address, step, *rows = args
+        if is_half(sig.args[0]):
+            low, high = (builder.zext(load_ir(builder, row, HALVES), INTS) for row in rows)
+            store_ir(builder, builder.or_(low, builder.shl(high, constant(16, INTS))), address)
+        else:
+            store_ir(builder, load_ir(builder, rows[0], FLOATS), address)
+            store_ir(builder, load_ir(builder, rows[1], FLOATS), builder.add(address, step))
+        return context.get_dummy_value()
+    return types.void(like, *[types.int64] * 4), code
 
 
 @intrinsic

@@ -52,3 +52,11 @@ def allocate(shape: tuple[int, ...], dtype: Any, backend: str, xp: ModuleType = 
         return xp.empty(shape, dtype)
     hardware = import_module({"cpu": "kernels.simd", "gpu": "kernels.launch"}[backend])
     return hardware.allocate(shape, dtype)
+
+
+def add(total: Any, x: Any, backend: str) -> None:
+    """total += x: the sum of two gradients where the network forks."""
+    if backend == "cpu":
+        import_module("kernels.simd_fork").add(total, x)
+    else:
+        total += x

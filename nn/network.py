@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels import chroma_loss, class_loss, fusion
+from kernels import chroma_loss, class_loss, dispatch, fusion
 from kernels.arrays import Array
 from nn.architecture import Settings, layers
 from nn.backends import check_dtype
@@ -205,7 +205,7 @@ class Network:
         dfeatures = self.first_fc.backward(dhidden, done=done)
         dcopy = self.global_.backward(dfeatures.reshape(self.global_.kept[-1].shape), done=done)
         if self.shared:
-            dlow += dcopy  # fork: mid-level and global branch
+            dispatch.add(dlow, dcopy, self.backend)  # fork: mid-level and global branch
             self.low.backward(dlow, needs_dx=False, done=done)
             return
         for layer in self.low.layers:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16
 
-from kernels import adadelta, chroma_loss, class_loss, color, simd, strategies
+from kernels import adadelta, chroma_loss, class_loss, color, dispatch, simd, strategies
 from kernels.compare import assert_close, tolerance
 from tests import helpers
 
@@ -113,3 +113,18 @@ def test_other_dtypes_are_rejected():
     helpers.rejects(message.format("class_loss", both), TypeError, class_loss.value_and_gradient, x[0, 0],
                     np.zeros(2, int), backend="cpu")
     helpers.rejects(message.format("adadelta", "float32"), TypeError, adadelta.step, *np.ones((4, 3)), backend="cpu")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 5, 20), (1, 4, 4, 64)])
+@pytest.mark.parametrize("dtype", [np.float32, bfloat16])
+def test_gradients_of_a_fork_add_up_like_numpy(shape, dtype):
+    rng = np.random.default_rng(3)
+    draw = lambda: rng.standard_normal(shape).astype(dtype)  # noqa: E731
+    total, x = dispatch.allocate(shape, dtype, "cpu"), draw()
+    total[...] = draw()
+    expected = (total.astype(np.float32) + x.astype(np.float32)).astype(dtype)
+    dispatch.add(total, x, "cpu")
+    np.testing.assert_array_equal(total, expected)
+    channels_first = np.moveaxis(np.moveaxis(x, 3, 0).copy(), 0, 3)  # what the kernel does not read
+    dispatch.add(channels_first, x, "cpu")
+    np.testing.assert_array_equal(channels_first, x + x)

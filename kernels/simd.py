@@ -165,6 +165,9 @@ def set_threads(n: int) -> None:
         Pool.size, Pool.helpers = n, None
 
 
+PIECES = 16  # a thread, at most: they are taken for next to nothing
+
+
 def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
     """Runs `kernel(first, last, scratch address, *arguments)` over all units, `scratch` bytes a thread."""
     own = address(workspace("scratch", scratch))
@@ -174,7 +177,7 @@ def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
     with Pool.lock:
         if Pool.helpers is None:
             Pool.helpers = import_module("kernels.simd_pool").Helpers(Pool.size - 1)
-        Pool.helpers.run(kernel, units, min(units, 4 * Pool.size), own, scratch, arguments)
+        Pool.helpers.run(kernel, units, min(units, PIECES * Pool.size), own, scratch, arguments)
 
 
 LOCAL = threading.local()

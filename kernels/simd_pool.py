@@ -2,7 +2,8 @@
 
 A network at batch 1 launches a kernel every half millisecond. Waking a thread that waits in Python, and its way to the
 interpreter's lock, take 40 us of that; a helper here waits in compiled code: it looks for work, `PATIENCE` times, and
-only then sleeps, in the kernel of the system (futex).
+only then sleeps, in the kernel of the system (futex). It does not yield meanwhile: what else wants its core would get
+it for milliseconds.
 
     ticket = launch number << 32 | pieces << 16 | pieces taken
 
@@ -31,14 +32,13 @@ from kernels.simd_shared import (
     exchange,
     field,
     futex,
-    give_way,
     pause,
     read,
     write,
 )
 
 # Words, each in a cache line of its own, as threads write them at different times; then what is to be done
-TICKET, DONE, FAILED, BELL, SLEEPERS, STOP, JOB = range(0, 7 * 64, 64)
+TICKET, DONE, WAITING, FAILED, BELL, SLEEPERS, STOP, JOB = range(0, 8 * 64, 64)
 KERNEL, ARGUMENTS, UNITS, SCRATCH = range(JOB, JOB + 32, 8)
 PATIENCE = 20000  # looks before a helper sleeps: half a millisecond, longer than the way from kernel to kernel
 
@@ -60,16 +60,9 @@ def work(control, scratch):
                            units * (i + 1) // pieces, field(scratch)):
                 write(control + FAILED, 1)
             add(control + DONE, 1)
+            if read(control + WAITING):
+                futex(control + DONE, WAKE, 1)
         ticket = read(control + TICKET)
-
-
-@inlined
-def rest(looks):
-    """What is done between two looks: where there are more threads than cores, somebody may wait for this one."""
-    if looks % 64:
-        pause()
-    else:
-        give_way()
 
 
 @compiled
@@ -82,7 +75,7 @@ def help_out(control, scratch):
             looks = 0
         elif looks < PATIENCE:
             looks += 1
-            rest(looks)
+            pause()
         else:
             add(control + SLEEPERS, 1)
             bell = read(control + BELL)
@@ -119,10 +112,16 @@ def run(control, kernel, arguments, units, pieces, scratch):
     write(control + TICKET, ((read(control + TICKET) >> 32) + 1 << 32) + (pieces << 16))
     ring(control, pieces - 1)
     work(control, control + SCRATCH)
-    looks = 0
-    while read(control + DONE) < pieces:
+    looks, done = 0, read(control + DONE)
+    while done < pieces:
         looks += 1
-        rest(looks)
+        if looks < PATIENCE:
+            pause()
+        else:  # with more threads than cores a helper may wait for this one's
+            write(control + WAITING, 1)
+            futex(control + DONE, WAIT, done)
+        done = read(control + DONE)
+    write(control + WAITING, 0)
     return read(control + FAILED)
 
 
@@ -177,7 +176,8 @@ class Helpers:
         self.at = address(self.control)
         self.memory: list[np.ndarray] = [np.empty(0, np.uint8)] * count
         self.places = np.zeros(count, np.int64)
-        help_out.compile((types.int64,) * 2)
+        for function in (help_out, dismiss):  # now, not at the end of the process
+            function.compile((types.int64,) * 2)
         self.threads = [
             threading.Thread(target=help_out, args=(self.at, place), name="cpu-kernel", daemon=True)
             for place in range(address(self.places), address(self.places) + 8 * count, 8)

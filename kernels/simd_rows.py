@@ -5,7 +5,7 @@ A training step needs them once between two updates: to write and keep the packe
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, PANEL, Image, address, compiled, inlined, launch
+from kernels.simd import LANES, LIKE, PANEL, Image, address, compiled, launch, workspace
 from kernels.simd_matrix import (
     STEPS_BLOCK,
     arithmetic,
@@ -25,28 +25,37 @@ FEW = 64  # rows; of more, the weights are packed beforehand
 ONE = np.zeros((1, 1), np.int64)  # the only tap
 
 
-@inlined
-def copy_rows(like_x, kind, x, x_row, rows, channels, filled, a, a_row):
-    """Rows of x as rows of A, converted, with zeros up to `filled`."""
-    for r in range(rows):
+@compiled
+def pack_rows(first, last, scratch, like_x, kind, x, a, plan):
+    """Rows of x as rows of A, converted, with zeros up to `filled`. Unit: a row."""
+    x_row, channels, filled, a_row = plan
+    for r in range(first, last):
         for e in range(0, filled, LANES):
             v = load_part(like_x, x + r * x_row + e * size_of(like_x), channels - e)
             store_part(kind, a + r * a_row + e * size_of(kind), v, filled - e)
 
 
+def rows_of(x: Image, dtype: np.dtype, rows: int, channels: int) -> tuple[int, int]:
+    """(address, bytes from row to row) of A, which stays until the next call."""
+    kind, filled = arithmetic(dtype), slot(channels)
+    a_row = row_bytes.py_func(filled * kind.itemsize)
+    a = address(workspace("rows", (rows + 3) * a_row))
+    plan = np.array([x.image, channels, filled, a_row], np.int64)
+    launch(pack_rows, rows, 0, LIKE[dtype], LIKE[kind], x.start, a, plan)
+    return a, a_row
+
+
 @compiled
-def multiply_transposed(first, last, scratch, like_z, kind, like_dx, z, w, zeros, dx, plan, shape, one):
+def multiply_transposed(first, last, scratch, like_w, kind, like_dx, a, w, zeros, dx, plan, shape, one):
     """dx = z w^T, PANEL columns of it. Unit: a panel."""
-    rows, z_row, dx_row = plan
+    rows, a_row, dx_row = plan
     cin, cout, filled = shape
-    a_row, one_panel = row_bytes(filled * size_of(kind)), filled * size_of(kind) * PANEL
-    square = scratch + (rows + 3) * a_row
-    packed = square + 4 * LANES * LANES
+    one_panel = filled * size_of(kind) * PANEL
+    packed = scratch + 4 * LANES * LANES
     c = packed + one_panel
-    copy_rows(like_z, kind, z, z_row, rows, cout, filled, scratch, a_row)
     for p in range(first, last):
-        pack_transposed(p, p + 1, square, like_z, kind, w, shape, one, packed - p * one_panel)
-        multiply(kind, scratch, a_row, rows, cin - p * PANEL, one_panel // STEP, packed, c, 0)
+        pack_transposed(p, p + 1, scratch, like_w, kind, w, shape, one, packed - p * one_panel)
+        multiply(kind, a, a_row, rows, cin - p * PANEL, one_panel // STEP, packed, c, 0)
         for r in range(rows):
             to = dx + r * dx_row + p * PANEL * size_of(like_dx)
             finish_row(like_dx, c + r * STEP, zeros, to, min(PANEL, cin - p * PANEL), 0)
@@ -56,28 +65,24 @@ def transposed_product(z: Image, w: np.ndarray, dx: np.ndarray) -> None:
     """dx = z w^T of a few rows."""
     (rows, cin), cout, kind = dx.shape, w.shape[1], arithmetic(w.dtype)
     filled, zeros = slot(cout), np.zeros(PANEL, np.float32)
-    a_row = row_bytes.py_func(filled * kind.itemsize)
-    scratch = (rows + 3) * (a_row + STEP) + 4 * LANES * LANES + panel_bytes(filled, kind)
-    plan, shape = np.array([rows, z.image, dx.strides[0]], np.int64), np.array([cin, cout, filled], np.int64)
-    launch(multiply_transposed, panels(cin), scratch, LIKE[w.dtype], LIKE[kind], LIKE[dx.dtype], z.start, address(w),
+    a, a_row = rows_of(z, w.dtype, rows, cout)
+    scratch = (rows + 3) * STEP + 4 * LANES * LANES + panel_bytes(filled, kind)
+    plan, shape = np.array([rows, a_row, dx.strides[0]], np.int64), np.array([cin, cout, filled], np.int64)
+    launch(multiply_transposed, panels(cin), scratch, LIKE[w.dtype], LIKE[kind], LIKE[dx.dtype], a, address(w),
            address(zeros), address(dx), plan, shape, ONE)
 
 
 @compiled
-def multiply_packing(first, last, scratch, like_x, kind, like_y, x, w, bias, y, plan, shapes, one):
+def multiply_packing(first, last, scratch, like_w, kind, like_y, a, w, bias, y, plan, shapes, one):
     """y = act(bias + x w), PANEL columns of it, `shapes` after another of the reduction. Unit: a panel."""
-    rows, x_row, y_row, cin, cout, filled, chunk, activation = plan
-    size = size_of(kind)
-    a_row = row_bytes(filled * size)
-    packed = scratch + (rows + 3) * a_row
-    c = packed + STEPS_BLOCK * STEP
-    copy_rows(like_x, kind, x, x_row, rows, cin, filled, scratch, a_row)
+    rows, a_row, y_row, cout, chunk, activation = plan
+    size, c = size_of(kind), scratch + STEPS_BLOCK * STEP
     for p in range(first, last):
         for i in range(shapes.shape[0]):
             r, shape = i * chunk, shapes[i]
-            steps, part = shape[2] * size // 4, w + size_of(like_x) * r * cout
-            pack_panels(p, p + 1, scratch, like_x, kind, part, shape, one, packed - p * steps * STEP)
-            multiply(kind, scratch + r * size, a_row, rows, cout - p * PANEL, steps, packed, c, r)
+            steps, part = shape[2] * size // 4, w + size_of(like_w) * r * cout
+            pack_panels(p, p + 1, scratch, like_w, kind, part, shape, one, scratch - p * steps * STEP)
+            multiply(kind, a + r * size, a_row, rows, cout - p * PANEL, steps, scratch, c, r)
         for r in range(rows):
             to = y + r * y_row + p * PANEL * size_of(like_y)
             finish_row(like_y, c + r * STEP, bias + 4 * p * PANEL, to, min(PANEL, cout - p * PANEL), activation)
@@ -89,7 +94,7 @@ def product(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation
     filled, chunk = slot(cin), STEPS_BLOCK * 4 // kind.itemsize
     # parts of the reduction, whose panels stay in the L2 cache
     shapes = [(min(chunk, cin - r), cout, min(chunk, filled - r)) for r in range(0, filled, chunk)]
-    scratch = (rows + 3) * (row_bytes.py_func(filled * kind.itemsize) + STEP) + STEPS_BLOCK * STEP
-    plan = np.array([rows, x.image, y.strides[0], cin, cout, filled, chunk, activation], np.int64)
-    launch(multiply_packing, panels(cout), scratch, LIKE[w.dtype], LIKE[kind], LIKE[y.dtype], x.start, address(w),
-           address(bias), address(y), plan, np.array(shapes, np.int64), ONE)
+    a, a_row = rows_of(x, w.dtype, rows, cin)
+    plan = np.array([rows, a_row, y.strides[0], cout, chunk, activation], np.int64)
+    launch(multiply_packing, panels(cout), (rows + 3 + STEPS_BLOCK) * STEP, LIKE[w.dtype], LIKE[kind], LIKE[y.dtype], a,
+           address(w), address(bias), address(y), plan, np.array(shapes, np.int64), ONE)

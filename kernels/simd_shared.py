@@ -77,15 +77,6 @@ def futex(ctx, at, action, value):
 
 
 @intrinsic
-def give_way(ctx):
-    """Lets another thread have this core."""
-    def code(context, builder, sig, args):
-        call(builder, "sched_yield", I32, [])
-        return context.get_dummy_value()
-    return types.void(), code
-
-
-@intrinsic
 def call_kernel(ctx, kernel, arguments, first, last, scratch):
     """Calls a compiled kernel by its address; 0 unless it raised.
 

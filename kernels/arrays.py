@@ -5,6 +5,7 @@ same size wherever it occurs. The first argument that disagrees is named, with w
 """
 
 import sys
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,11 @@ def array_module(x: Array) -> ModuleType:
     """`cupy` for a CuPy array, else `numpy`."""
     cupy = sys.modules.get("cupy")
     return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
+
+
+@lru_cache
+def dimensions(pattern: str) -> tuple[str | int, ...]:
+    return tuple(int(d) if d.isdigit() else d for d in pattern.split())
 
 
 def bind(op: str, **arguments: tuple[Array, str]) -> dict[str, int]:
@@ -36,16 +42,18 @@ def bind(op: str, **arguments: tuple[Array, str]) -> dict[str, int]:
         module = module or (name, xp)
         if xp is not module[1]:
             raise TypeError(f"{op}: {name} is a {xp.__name__} array but {module[0]} is a {module[1].__name__} array")
-        dims = pattern.split()
-        wanted = [int(d) if d.isdigit() else sizes.get(d) for d in dims]
-        if len(dims) != x.ndim or any(w is not None and w != got for w, got in zip(wanted, x.shape)):
+        dims, shape = dimensions(pattern), x.shape
+        fits = len(dims) == len(shape)
+        for d, got in zip(dims, shape):
+            fits = fits and got == (sizes.get(d, got) if isinstance(d, str) else d)
+        if not fits:
             known = [f"{d}={sizes[d]} (from {bound_by[d]})" for d in dict.fromkeys(dims) if d in sizes]
             hint = f" with {', '.join(known)}" if known else ""
-            raise ValueError(f"{op}: {name} must be [{', '.join(dims)}]{hint}, got {list(x.shape)}")
+            raise ValueError(f"{op}: {name} must be [{', '.join(map(str, dims))}]{hint}, got {list(shape)}")
         if not x.size:
-            raise ValueError(f"{op}: {name} is empty, {list(x.shape)}")
-        for d, got in zip(dims, x.shape):
-            if not d.isdigit() and d not in sizes:
+            raise ValueError(f"{op}: {name} is empty, {list(shape)}")
+        for d, got in zip(dims, shape):
+            if isinstance(d, str) and d not in sizes:
                 sizes[d], bound_by[d] = got, name
     return sizes
 
@@ -79,11 +87,13 @@ def check_out(op: str, **outputs: tuple[Array | None, tuple[int, ...]]) -> None:
             raise ValueError(f"{op}: out {name} must be {list(shape)}, got {list(buffer.shape)}")
 
 
+@lru_cache
 def is_float(dtype: Any) -> bool:
     """True for float16, bfloat16, float32 and float64."""
     return np.dtype(dtype).kind == "f" or str(dtype) == "bfloat16"
 
 
+@lru_cache
 def sum_dtype(dtype: Any) -> np.dtype:
     """The dtype that sums, biases and parameter gradients are kept in: float32 for 16-bit storage, else `dtype`."""
     return np.dtype(np.float32) if np.dtype(dtype).itemsize == 2 else np.dtype(dtype)

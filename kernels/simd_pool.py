@@ -13,7 +13,6 @@ that comes too late finds that the ticket has changed.
 """
 
 import atexit
-import struct
 import threading
 from typing import Any
 
@@ -147,27 +146,6 @@ def compiled_for(kernel: Any, arguments: tuple) -> int:
     return ADDRESSES[key]
 
 
-def packed(arguments: tuple) -> bytes:
-    """The arguments as `call_kernel` reads them: an array is two owners (none), size, item's size, address, sizes and
-    strides."""
-    words: list[int] = []
-    doubles: list[bytes] = []
-    for a in arguments:
-        if isinstance(a, np.ndarray):
-            words += (0, 0, a.size, a.itemsize, address(a), *a.shape, *a.strides)
-        elif isinstance(a, np.float32):
-            doubles.append(a.tobytes() + bytes(4))
-        elif isinstance(a, float):
-            doubles.append(struct.pack("d", a))
-        else:
-            words.append(int(a))
-    if len(words) > INTEGERS or len(doubles) > FLOATING:
-        raise TypeError(f"cpu: a kernel takes at most {INTEGERS} words and {FLOATING} numbers, "
-                        f"got {len(words)} and {len(doubles)}")
-    return (struct.pack(f"{len(words)}q", *words).ljust(8 * INTEGERS, b"\0") + b"".join(doubles)).ljust(
-        8 * (INTEGERS + FLOATING), b"\0")
-
-
 class Helpers:
     """So many threads beside the one that calls `run`, which no two threads may do at once."""
 
@@ -176,6 +154,7 @@ class Helpers:
         self.at = address(self.control)
         self.memory: list[np.ndarray] = [np.empty(0, np.uint8)] * count
         self.places = np.zeros(count, np.int64)
+        self.words = np.zeros(INTEGERS + FLOATING, np.int64)  # the arguments, as `call_kernel` reads them
         for function in (help_out, dismiss):  # now, not at the end of the process
             function.compile((types.int64,) * 2)
         self.threads = [
@@ -191,9 +170,28 @@ class Helpers:
         if self.memory[0].nbytes < scratch:
             self.memory = [aligned((scratch,), np.uint8) for _ in self.memory]
             self.places[:] = [address(m) for m in self.memory]
-        block = np.frombuffer(packed(arguments), np.uint8)
-        if run(self.at, compiled_for(kernel, arguments), address(block), units, pieces, own):
+        self.pack(arguments)
+        if run(self.at, compiled_for(kernel, arguments), address(self.words), units, pieces, own):
             raise RuntimeError(f"cpu: {kernel.py_func.__name__} failed")
+
+    def pack(self, arguments: tuple) -> None:
+        """An array is two owners (none), size, item's size, address, sizes and strides."""
+        words: list[int] = []
+        numbers: list[int] = []  # their bits
+        for a in arguments:
+            if isinstance(a, np.ndarray):
+                words += (0, 0, a.size, a.itemsize, address(a), *a.shape, *a.strides)
+            elif isinstance(a, np.float32):
+                numbers.append(int(a.view(np.uint32)))
+            elif isinstance(a, float):
+                numbers.append(int(np.float64(a).view(np.int64)))
+            else:
+                words.append(int(a))
+        if len(words) > INTEGERS or len(numbers) > FLOATING:
+            raise TypeError(f"cpu: a kernel takes at most {INTEGERS} words and {FLOATING} numbers, "
+                            f"got {len(words)} and {len(numbers)}")
+        self.words[: len(words)] = words
+        self.words[INTEGERS : INTEGERS + len(numbers)] = numbers
 
     def stop(self) -> None:
         """Ends the threads."""

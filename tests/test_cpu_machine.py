@@ -99,6 +99,12 @@ def test_vectors_of_other_ranks_are_aligned():
         assert simd.address(simd.allocate(shape, np.float32)) % 64 == 0
 
 
+def test_address_is_what_numpy_says():
+    x = simd.allocate((2, 3, 4, 5), bfloat16)
+    for a in (x, x[1:, ::2], x[..., ::-1], simd.owner(x), np.zeros(0), np.float32(1) * np.ones(()), np.arange(5)[3:]):
+        assert simd.address(a) == a.__array_interface__["data"][0]
+
+
 def test_describe_is_one_line():
     assert simd.describe().startswith("cpu: ") and simd.LEVEL in simd.describe() and "\n" not in simd.describe()
 

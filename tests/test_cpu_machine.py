@@ -101,7 +101,7 @@ def test_vectors_of_other_ranks_are_aligned():
 
 def test_address_is_what_numpy_says():
     x = simd.allocate((2, 3, 4, 5), bfloat16)
-    for a in (x, x[1:, ::2], x[..., ::-1], simd.owner(x), np.zeros(0), np.float32(1) * np.ones(()), np.arange(5)[3:]):
+    for a in (x, x[1:, ::2], x[..., ::-1], simd.owner(x), np.zeros(0), np.ones(()), np.arange(5)[3:]):
         assert simd.address(a) == a.__array_interface__["data"][0]
 
 

@@ -19,8 +19,7 @@ from kernels.simd_windows import advance
 
 of_sums = transform([f.g.T for f in ALGORITHMS])
 
-ROWS, PANELS = 64, 4  # of a slice, at most: of Cin, and columns of Cout
-SUMS_BYTES = 800 << 10  # of a slice, at most
+ROWS, COLUMNS = 64, 4 * PANEL  # of a slice, at most: of Cin, and of Cout
 TILES_BYTES = 640 << 10  # of a block's transformed tiles
 UNITS = 8  # at least, where tiles suffice
 TILES = 256  # of a part, at least
@@ -124,8 +123,7 @@ def weight_gradient(x, dtype, of, z, zeros, y_shape, dw):
     """dw, contiguous float32; x, z: Images, z's behind a border and with zeros at the offset `zeros`."""
     (cin, cout), kind, (down, across) = dw.shape[2:], arithmetic(dtype), of.grid(*y_shape[1:3])
     tiles, planes = y_shape[0] * down * across, of.p**2
-    rows = min(ROWS, cin)
-    columns = min(PANELS, panels(cout), SUMS_BYTES // (planes * rows * STEP)) * PANEL
+    rows, columns = min(ROWS, cin), min(COLUMNS, panels(cout) * PANEL)
     slices = -(-cin // rows) * -(-cout // columns)
     parts = max(1, min(UNITS // slices, tiles // TILES))
     most, count = TILES_BYTES // (planes * (rows + columns) * kind.itemsize), -(-tiles // parts)

@@ -18,6 +18,7 @@ from kernels.simd_vector import derivative, load, load_part, size_of, splat, sto
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them
 ANCHORS = 4096  # of a block of the reduction: its panels stay in the L2 cache
 CHUNK = 64  # elements of a run that are packed at a time
+ROWWISE_BYTES = 32 << 10  # of all panels, which then stay in the L1 cache: sums are written row after row
 LINE = 4 * LANES  # bytes of a step: packed runs lie in columns of LANES elements
 
 
@@ -164,15 +165,16 @@ def multiply_runs(first, last, scratch, like_x, like_a, x, b, c, plan, anchors, 
                     v0 = load_part(like_x, at0 + size * v, (length - v) * (pair < count))
                     v1 = load_part(like_x, at1 + size * v, (length - v) * (pair + 1 < count))
                 store_steps(like_a, to + 4 * v * steps, LINE, v0, v1)
-        for panel in range(count_panels):
-            weights = b + (phase * count_panels + panel) * per_panel
-            for m in range(0, length, STEP_ROWS):
-                to = c + (row + m) * c_row + 4 * PANEL * panel
-                a = scratch + m // LANES * LINE * steps + m % LANES * 4
-                if outputs - panel * PANEL > LANES:
-                    tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, accumulate)
-                else:
-                    narrow_tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, accumulate)
+        heights, rowwise = -(-length // STEP_ROWS), count_panels * per_panel <= ROWWISE_BYTES
+        for tile in range(heights * count_panels):
+            panel, m = (tile % count_panels, tile // count_panels) if rowwise else (tile // heights, tile % heights)
+            weights, m = b + (phase * count_panels + panel) * per_panel, m * STEP_ROWS
+            to = c + (row + m) * c_row + 4 * PANEL * panel
+            a = scratch + m // LANES * LINE * steps + m % LANES * 4
+            if outputs - panel * PANEL > LANES:
+                tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, accumulate)
+            else:
+                narrow_tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, accumulate)
 
 
 @lru_cache(64)

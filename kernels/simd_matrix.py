@@ -164,16 +164,18 @@ def pack_transposed(first, last, scratch, like_w, like_b, w, shape, groups, b):
             for column in range(0, tap_slot, block):
                 steps = min(LANES, (tap_slot - column) * size_of(like_b) // 4)
                 for v in range(0, PANEL, LANES):
+                    at = start + size * (v * columns + column)
+                    if same(like_w, like_b) and row + v + LANES <= rows and column + block <= columns:
+                        for r in range(LANES):
+                            prefetch(at + size * (r + PANEL) * columns)  # of the next panel
+                        transpose(at, size * columns, to + 4 * v, STEP)
+                        continue
                     for r in range(LANES):
                         n = (columns - column) * (row + v + r < rows)
-                        at = start + size * ((v + r) * columns + column)
-                        if same(like_w, like_b) and n >= block:
-                            store(np.float32(0), scratch + 4 * LANES * r, load(np.float32(0), at))
-                            continue
                         for part in range(0, block, LANES):
-                            x = load_part(like_w, at + size * part, n - part)
+                            x = load_part(like_w, at + size * (r * columns + part), n - part)
                             store(like_b, scratch + 4 * LANES * r + size_of(like_b) * part, x)
-                    transpose(scratch)
+                    transpose(scratch, 4 * LANES, scratch, 4 * LANES)
                     for k in range(steps):
                         x = load(np.float32(0), scratch + 4 * LANES * k)
                         store(np.float32(0), to + STEP * k + 4 * v, x)

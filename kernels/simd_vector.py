@@ -306,11 +306,12 @@ def lanes_sum(ctx, a):
 
 
 @intrinsic
-def transpose(ctx, block):
-    """Transposes LANES x LANES elements of 4 bytes in place: log2(LANES) rounds of exchanges between rows."""
+def transpose(ctx, source, source_step, target, target_step):
+    """Transposes LANES x LANES elements of 4 bytes, rows so many bytes apart: log2(LANES) rounds of exchanges."""
     def code(context, builder, sig, args):
-        at = [builder.add(args[0], ir.Constant(I64, 4 * LANES * i)) for i in range(LANES)]
-        rows, width = [load_ir(builder, a, INTS) for a in at], LANES // 2
+        source, source_step, target, target_step = args
+        place = lambda start, step, i: builder.add(start, builder.mul(step, ir.Constant(I64, i)))  # noqa: E731
+        rows, width = [load_ir(builder, place(source, source_step, i), INTS) for i in range(LANES)], LANES // 2
         while width:
             low = [i + LANES - width if i & width else i for i in range(LANES)]
             high = [i + LANES if i & width else i + width for i in range(LANES)]
@@ -319,10 +320,10 @@ def transpose(ctx, block):
                 for j, lanes in ((i, low), (i + width, high)):
                     rows[j] = builder.shuffle_vector(*pair, ir.Constant(INTS, lanes))
             width //= 2
-        for a, row in zip(at, rows):
-            store_ir(builder, row, a)
+        for i, row in enumerate(rows):
+            store_ir(builder, row, place(target, target_step, i))
         return context.get_dummy_value()
-    return types.void(types.int64), code
+    return types.void(*[types.int64] * 4), code
 
 
 def combination(builder, coefficients, values):

@@ -50,7 +50,7 @@ def transform_transposed(first, last, scratch, variant, like_w, kind, w, u, plan
                     at, part = w + size * ((tap * cin + c + r) * cout + o), size_of(kind) * (o - o0)
                     of_filter(variant, like_w, kind, at, 3 * pixel, pixel, scratch + LINE * r + part, TILE)
             for p in range(planes):
-                transpose(scratch + p * TILE)
+                transpose(scratch + p * TILE, 4 * LANES, scratch + p * TILE, 4 * LANES)
                 for k in range(min(block, cout - o0) * size_of(kind) // 4):
                     x = load(np.float32(0), scratch + p * TILE + LINE * k) if c < cin else splat(0.0)
                     store(np.float32(0), to + p * plane + STEP * k, x)

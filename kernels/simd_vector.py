@@ -97,6 +97,16 @@ def prefetch_ir(builder, address):
 
 
 @intrinsic
+def prefetch_store(ctx, address):
+    """Asks for the cache line there to be written."""
+    def code(context, builder, sig, args):
+        where = builder.inttoptr(args[0], I8.as_pointer())
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *(ir.Constant(I32, x) for x in (1, 3, 1))])
+        return context.get_dummy_value()
+    return types.void(types.int64), code
+
+
+@intrinsic
 def prefetch(ctx, address):
     """The same in Numba code."""
     def code(context, builder, sig, args):

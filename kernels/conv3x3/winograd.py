@@ -24,13 +24,25 @@ from kernels.simd import (
     PANEL,
     address,
     compiled,
+    inlined,
     launch,
     threads,
 )
 from kernels.simd_matrix import arithmetic, multiply, panels
 from kernels.simd_tile import ROWS, STEP
-from kernels.simd_vector import OVER, activate, derivative, load, size_of, splat, store, transform, transform_finish
-from kernels.simd_windows import advance, row_bytes
+from kernels.simd_vector import (
+    OVER,
+    activate,
+    derivative,
+    load,
+    prefetch_store,
+    size_of,
+    splat,
+    store,
+    transform,
+    transform_finish,
+)
+from kernels.simd_windows import advance
 
 
 class Algorithm(NamedTuple):
@@ -79,6 +91,7 @@ of_input = transform([f.bt for f in ALGORITHMS])
 finish_tile = transform_finish([f.a.T for f in ALGORITHMS])
 finish_masked = transform_finish([f.a.T for f in ALGORITHMS], masked=True)
 
+GAP = 192  # bytes between planes: a tile's element in each of them shall not fall into one set of the L1 cache
 PLANES_BYTES = 500 << 10  # of transformed inputs: they stay in the L2 cache while the filters pass through it
 
 
@@ -98,16 +111,25 @@ def pays(of, n, height, width):
     return pixels >= 128
 
 
+@inlined
+def fetch_tile(m, y, y_row, y_pixel):
+    """Asks for the lines of a tile of outputs, which are written after the products."""
+    for i in range(m):
+        for j in range(m):
+            prefetch_store(y + i * y_row + j * y_pixel)
+
+
 @compiled
 def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bias, y, plan):
     """Unit: a block of tiles, whole rows of register tiles but for the last one, and a group of panels."""
     (side, m, step, start, down, across, height, width, cin, cout, x_image, x_row, block, blocks, tiles, groups,
      y_image, y_row, y_pixel, activation) = plan
     planes, per_image, count, pixel = side * side, down * across, -(-cout // PANEL), cin * size_of(like_x)
-    steps, v_row = cin * size_of(kind) // 4, row_bytes(cin * size_of(kind))
-    v_plane, c_plane = block * v_row, (block + 3) * STEP + 128
+    steps, v_row = cin * size_of(kind) // 4, cin * size_of(kind)
+    v_plane, c_plane = block * v_row + GAP, (block + 3) * STEP + GAP
     c = scratch + planes * v_plane + 3 * v_row
     square, line, floor = c + planes * c_plane, 4 * LANES, splat(0.0 if activation == 1 else -np.inf)
+    ahead = planes <= 4 * m * m  # outputs are fetched where they are many
     for unit in range(first, last):
         number, group, whole = unit // groups, unit % groups, -(-tiles // ROWS)
         t0, t1 = whole * number // blocks * ROWS, whole * (number + 1) // blocks * ROWS
@@ -120,7 +142,12 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bi
                 to = scratch + t * v_row + e * size_of(kind)
                 of_input(variant, like_x, kind, corner + e * size_of(like_x), x_row, pixel, to, v_plane)
         for panel in range(group * count // groups, (group + 1) * count // groups):
+            n, i, j = first_n, at // across, at % across
             for p in range(planes):
+                for _ in range(rows * p // planes * ahead, rows * (p + 1) // planes * ahead):
+                    to = y + n * y_image + i * m * y_row + j * m * y_pixel
+                    fetch_tile(m, to + panel * PANEL * size_of(like_y), y_row, y_pixel)
+                    n, i, j = advance(n, i, j, 1, down, across)
                 weights = u + (panel * planes + p) * steps * STEP
                 multiply(kind, scratch + p * v_plane, v_row, rows, cout - panel * PANEL, steps, weights,
                          c + p * c_plane, 0)
@@ -151,7 +178,7 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bi
 def convolve(x, dtype, cin, of, u, bias, y, activation=0):
     """y = act(bias + x * w), equation (1) of that algorithm; x an Image of cin channels, u from `winograd_filters`."""
     (n, height, width, cout), kind, (down, across) = y.shape, arithmetic(dtype), of.grid(*y.shape[1:3])
-    tiles, planes, v_row = n * down * across, of.p**2, row_bytes.py_func(cin * kind.itemsize)
+    tiles, planes, v_row = n * down * across, of.p**2, cin * kind.itemsize
     whole = -(-tiles // ROWS)
     blocks = -(-whole // min(112 // ROWS, max(1, PLANES_BYTES // (planes * v_row * ROWS))))
     if blocks < 4 * threads():
@@ -160,6 +187,6 @@ def convolve(x, dtype, cin, of, u, bias, y, activation=0):
     groups = min(panels(cout), -(-threads() // blocks))
     plan = np.array([of.p, of.m, of.step, of.start, down, across, height, width, cin, cout, x.image, x.row, block,
                      blocks, tiles, groups, *y.strides[:3], activation], np.int64)
-    scratch = planes * (block * v_row + (block + 3) * STEP + 128) + 3 * v_row + of.m**2 * 4 * LANES
+    scratch = planes * (block * v_row + (block + 3) * STEP + 2 * GAP) + 3 * v_row + of.m**2 * 4 * LANES
     launch(multiply_tiles, blocks * groups, scratch, of.variant, LIKE[dtype], LIKE[kind], LIKE[y.dtype], x.start,
            address(u), address(bias), address(y), plan)

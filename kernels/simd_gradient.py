@@ -13,7 +13,18 @@ import numpy as np
 from kernels.simd import LANES, LIKE, PANEL, SPARE_ROWS, Image, address, compiled, inlined, launch, whole, workspace
 from kernels.simd_matrix import arithmetic, panels
 from kernels.simd_tile import STEP, STEP_ROWS, narrow_tile_of_steps, tile_of_steps
-from kernels.simd_vector import derivative, load, load_part, size_of, splat, store, store_part, store_steps
+from kernels.simd_vector import (
+    copy_steps,
+    derivative,
+    load,
+    load_part,
+    same,
+    size_of,
+    splat,
+    store,
+    store_part,
+    store_steps,
+)
 
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them
 ANCHORS = 4096  # of a block of the reduction: its panels stay in the L2 cache
@@ -39,11 +50,16 @@ def differentiate(first, last, scratch, like_dy, like_y, like_z, dy, y, z, sums,
     z_size = size_of(like_z)
     for unit in range(first, last):
         n, band = unit // bands, unit % bands
-        to = sums + 4 * channels * unit
+        to, few = sums + 4 * channels * unit, LANES % channels == 0
+        few = few and dy_pixel == channels * size_of(like_dy) and y_pixel == channels * size_of(like_y)
         for c in range(0, channels, LANES):
             store_part(np.float32(0), to + 4 * c, splat(0.0), channels - c)
         for i in range(height * band // bands, height * (band + 1) // bands):
-            for j in range(width):
+            if few:
+                differentiate_few(like_dy, like_y, like_z, dy + n * dy_image + i * dy_row, y + n * y_image + i * y_row,
+                                  z + n * z_image + (i + border) * z_row + border * channels * z_size,
+                                  width * channels, channels, activation, to, scratch)
+            for j in range(width if not few else 0):
                 at_dy = dy + n * dy_image + i * dy_row + j * dy_pixel
                 at_y = y + n * y_image + i * y_row + j * y_pixel
                 at_z = z + n * z_image + (i + border) * z_row + (j + border) * channels * z_size
@@ -64,6 +80,21 @@ def differentiate(first, last, scratch, like_dy, like_y, like_z, dy, y, z, sums,
                          channels * z_size)
             if unit == images * bands - 1:
                 clear(z + images * z_image, SPARE_ROWS * z_row)
+
+
+@inlined
+def differentiate_few(like_dy, like_y, like_z, dy, y, z, n, channels, activation, sums, scratch):
+    """dz of a row of pixels, n elements side by side; every so many lanes are one channel's."""
+    total = splat(0.0)
+    for e in range(0, n, LANES):
+        dz = derivative(load_part(like_dy, dy + e * size_of(like_dy), n - e),
+                        load_part(like_y, y + e * size_of(like_y), n - e), activation)
+        store_part(like_z, z + e * size_of(like_z), dz, n - e)
+        total = total + dz
+    store(np.float32(0), scratch, total)
+    for lane in range(0, LANES, channels):
+        both = load_part(np.float32(0), sums, channels) + load_part(np.float32(0), scratch + 4 * lane, channels)
+        store_part(np.float32(0), sums, both, channels)
 
 
 @compiled
@@ -124,7 +155,7 @@ def output_gradient(dy, y, activation, dtype, border=True):
     z_image = z_row * (-(-h // 4) * 4 + 2 if border else h)
     z = address(workspace("dz", n * z_image + SPARE_ROWS * z_row))
     plan = np.array([h, w, c, *dy.strides[:3], *y.strides[:3], z_image, z_row, border, activation, bands, n], np.int64)
-    launch(differentiate, n * bands, 0, LIKE[dy.dtype], LIKE[y.dtype], LIKE[dtype], address(dy), address(y), z,
+    launch(differentiate, n * bands, 4 * LANES, LIKE[dy.dtype], LIKE[y.dtype], LIKE[dtype], address(dy), address(y), z,
            address(sums), plan)
     return Image(z, z_image, z_row, None), sums.sum(1)
 
@@ -142,9 +173,12 @@ def pack_gradient(first, last, scratch, like_z, like_a, z, b, plan, anchors, pha
                 at0, at1 = at + anchors[t0 + pair], at + anchors[t0 + pair + 1]
                 for o in range(0, outputs, LANES):
                     left = outputs - o
+                    where = to + o // PANEL * per_panel + o % PANEL * 4 + pair // per_step * STEP
+                    if same(like_z, like_a) and pair + 1 < count and left >= LANES:
+                        copy_steps(like_z, where, STEP, at0 + size * o, at1 + size * o)
+                        continue
                     v0 = load_part(like_z, at0 + size * o, left * (pair < count))
                     v1 = load_part(like_z, at1 + size * o, left * (pair + 1 < count))
-                    where = to + o // PANEL * per_panel + o % PANEL * 4 + pair // per_step * STEP
                     store_steps(like_a, where, STEP, v0, v1)
 
 
@@ -159,6 +193,9 @@ def multiply_runs(first, last, scratch, like_x, like_a, x, b, c, plan, anchors, 
             at0, at1 = x + anchors[t0 + pair] + offset, x + anchors[t0 + pair + 1] + offset
             to = scratch + pair // per_step * LINE
             for v in range(0, length, LANES):
+                if same(like_x, like_a) and pair + 1 < count and v + LANES <= length:
+                    copy_steps(like_x, to + 4 * v * steps, LINE, at0 + size * v, at1 + size * v)
+                    continue
                 if pair + 1 < count and v + LANES <= length:
                     v0, v1 = load(like_x, at0 + size * v), load(like_x, at1 + size * v)
                 else:

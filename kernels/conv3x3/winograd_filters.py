@@ -9,7 +9,17 @@ from kernels.conv3x3.winograd import ALGORITHMS, STRIDE2_DX
 from kernels.simd import LANES, LIKE, PANEL, address, aligned, compiled, launch, workspace
 from kernels.simd_matrix import arithmetic, panel_bytes, panels
 from kernels.simd_tile import STEP
-from kernels.simd_vector import load, size_of, splat, store, store_steps, transform, transform_steps, transpose
+from kernels.simd_vector import (
+    load,
+    prefetch,
+    size_of,
+    splat,
+    store,
+    store_steps,
+    transform,
+    transform_steps,
+    transpose,
+)
 
 of_filter, of_two_filters = transform([f.g for f in ALGORITHMS]), transform_steps([f.g for f in ALGORITHMS])
 LINE = 4 * LANES
@@ -46,11 +56,17 @@ def transform_transposed(first, last, scratch, variant, like_w, kind, w, u, plan
         for v in range(0, PANEL, LANES):
             c, to = panel * PANEL + v, u + (panel * planes * cout + o0) * size_of(kind) * PANEL + 4 * v
             for r in range(LANES):
+                for t in range(9):
+                    prefetch(w + size * ((t * cin + c + r) * cout + o0) + LINE)  # of the next unit
                 for o in range(o0, min(o0 + block, cout) * (c < cin), LANES):
                     at, part = w + size * ((tap * cin + c + r) * cout + o), size_of(kind) * (o - o0)
                     of_filter(variant, like_w, kind, at, 3 * pixel, pixel, scratch + LINE * r + part, TILE)
+            whole = c + LANES <= cin and o0 + block <= cout
             for p in range(planes):
-                transpose(scratch + p * TILE, 4 * LANES, scratch + p * TILE, 4 * LANES)
+                if whole:
+                    transpose(scratch + p * TILE, LINE, to + p * plane, STEP)
+                    continue
+                transpose(scratch + p * TILE, LINE, scratch + p * TILE, LINE)
                 for k in range(min(block, cout - o0) * size_of(kind) // 4):
                     x = load(np.float32(0), scratch + p * TILE + LINE * k) if c < cin else splat(0.0)
                     store(np.float32(0), to + p * plane + STEP * k, x)

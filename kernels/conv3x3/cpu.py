@@ -31,8 +31,7 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
         return deliver(out, y)
     of = winograd.algorithm(x.dtype, stride, cin, cout, n, ho, wo)
     if of:
-        u = prepared.form("filters", lambda w, old: filters(w, old, of))
-        winograd.convolve(image(x), x.dtype, cin, of, u, bias, y, ACTIVATIONS.index(activation))
+        winograd.convolve(image(x), x.dtype, cin, of, filters(prepared, of), bias, y, ACTIVATIONS.index(activation))
         return deliver(out, y)
     panels = prepared.form("forward", lambda w, old: packed(w.reshape(3, 3 * cin, cout), [range(3)], old))
     convolve(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), ROWS, panels, bias, y, ACTIVATIONS.index(activation),

@@ -72,13 +72,21 @@ def transform_transposed(first, last, scratch, variant, like_w, kind, w, u, plan
                     store(np.float32(0), to + p * plane + STEP * k, x)
 
 
-def filters(w, old, of):
-    """Panels of U of that algorithm; the memory `old` is reused where it fits."""
-    cin, cout = w.shape[2:]
-    kind, planes = arithmetic(w.dtype), of.p**2
+def filters(prepared, of):
+    """Panels of U of that algorithm. A training step needs them once, so that only those of the second use after a
+    refresh are kept; those of the first are valid until the next call."""
+    cin, cout = prepared.w.shape[2:]
+    size = panels(cout) * of.p**2 * panel_bytes(cin, arithmetic(prepared.w.dtype))
+    if prepared.first_use():
+        return write_filters(np.ascontiguousarray(prepared.w), workspace("filters", size), of)
+    make = lambda w, old: write_filters(w, aligned((size,), np.uint8) if old is None else old, of)  # noqa: E731
+    return prepared.form(("filters", of.p), make)
+
+
+def write_filters(w, u, of):
+    """U of w in the memory u."""
+    (cin, cout), kind, planes = w.shape[2:], arithmetic(w.dtype), of.p**2
     plane = panel_bytes(cin, kind)
-    size = panels(cout) * planes * plane
-    u = old if old is not None and old.nbytes == size else aligned((size,), np.uint8)
     launch(transform_filters, panels(cout) * cin // LANES, 0, of.variant, LIKE[w.dtype], LIKE[kind], address(w),
            address(u), np.array([cin, cout, planes, plane], np.int64))
     return u

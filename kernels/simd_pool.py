@@ -18,6 +18,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 
 from kernels.simd import address, aligned, compiled, inlined
@@ -135,6 +136,32 @@ def kind(a: Any) -> Any:
     return (a.dtype, a.ndim, a.flags.num) if isinstance(a, np.ndarray) else type(a)
 
 
+def words_of(arguments: tuple) -> tuple[list[int], list[int]]:
+    """(words, floating point numbers as bits). An array is two owners (none), size, item's size, address, sizes and
+    strides."""
+    words: list[int] = []
+    numbers: list[int] = []
+    for a in arguments:
+        if isinstance(a, np.ndarray):
+            words += (0, 0, a.size, a.itemsize, address(a), *a.shape, *a.strides)
+        elif isinstance(a, np.float32):
+            numbers.append(int(a.view(np.uint32)))
+        elif isinstance(a, float):
+            numbers.append(int(np.float64(a).view(np.int64)))
+        else:
+            words.append(int(a))
+    return words, numbers
+
+
+def check_convention(found: Any, arguments: tuple) -> None:
+    """Raises RuntimeError where this Numba hands arguments over in another way than `words_of` does."""
+    function = found.target_context.call_conv.get_function_type(found.fndesc.restype, found.fndesc.argtypes)
+    numbers = sum(isinstance(a, (ir.FloatType, ir.DoubleType)) for a in function.args)
+    wanted, got = (len(function.args), numbers), tuple(map(len, words_of((0,) * 5 + arguments)))
+    if wanted != (sum(got), got[1]):
+        raise RuntimeError(f"cpu: Numba {numba.__version__} calls kernels in an unknown way; set LTBC_THREADS=1")
+
+
 def compiled_for(kernel: Any, arguments: tuple) -> int:
     """The address of the kernel for arguments of these types, compiled where it has to be."""
     key = kernel, *map(kind, arguments)
@@ -142,6 +169,7 @@ def compiled_for(kernel: Any, arguments: tuple) -> int:
         signature = tuple(map(numba.typeof, (0, 0, 0, *arguments)))
         kernel.compile(signature)
         found = kernel.overloads[signature]
+        check_convention(found, arguments)
         ADDRESSES[key] = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
     return ADDRESSES[key]
 
@@ -175,18 +203,7 @@ class Helpers:
             raise RuntimeError(f"cpu: {kernel.py_func.__name__} failed")
 
     def pack(self, arguments: tuple) -> None:
-        """An array is two owners (none), size, item's size, address, sizes and strides."""
-        words: list[int] = []
-        numbers: list[int] = []  # their bits
-        for a in arguments:
-            if isinstance(a, np.ndarray):
-                words += (0, 0, a.size, a.itemsize, address(a), *a.shape, *a.strides)
-            elif isinstance(a, np.float32):
-                numbers.append(int(a.view(np.uint32)))
-            elif isinstance(a, float):
-                numbers.append(int(np.float64(a).view(np.int64)))
-            else:
-                words.append(int(a))
+        words, numbers = words_of(arguments)
         if len(words) > INTEGERS or len(numbers) > FLOATING:
             raise TypeError(f"cpu: a kernel takes at most {INTEGERS} words and {FLOATING} numbers, "
                             f"got {len(words)} and {len(numbers)}")

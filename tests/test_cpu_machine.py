@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 
-from kernels import dispatch, simd
+from kernels import dispatch, simd, simd_pool
 from kernels.simd_shared import field, write
 from tests import helpers
 from tests.test_cpu_layers import border, drawn
@@ -205,6 +205,18 @@ def test_a_kernel_that_raises_is_an_error(threads):
         simd.launch(count_units, 300, 0, *arguments, True)
     simd.launch(count_units, 300, 0, *arguments, False)
     assert counts[299] == 2
+
+
+def test_another_way_of_calling_is_refused(threads):
+    """A Numba that hands arrays or numbers over in other words than we do is found out before a kernel is called."""
+    threads(2)
+    arguments = np.uint16(7), np.float32(0.25), np.zeros(300, np.int64), np.zeros((3, 4), np.int32), 0.1, False
+    simd.launch(count_units, 300, 0, *arguments)
+    found = next(iter(count_units.overloads.values()))
+    simd_pool.check_convention(found, arguments)
+    for other in (arguments[:-1], (*arguments[:4], 1, False)):
+        with pytest.raises(RuntimeError, match="calls kernels in an unknown way; set LTBC_THREADS=1"):
+            simd_pool.check_convention(found, other)
 
 
 def test_more_arguments_than_a_kernel_can_have(threads):

@@ -7,7 +7,8 @@ Level, chosen once at import, best first (the environment variable LTBC_CPU forc
     avx512, avx2  float32 products (FMA)     Winograd F(4x4)
     generic       the same, for any CPU that LLVM knows
 
-Beside it stand `simd_vector.py` (vectors in Numba code), `simd_tile.py` (the register tile of a matrix product),
+Beside it stand `simd_pool.py` (threads that run kernels without the interpreter), `simd_vector.py` (vectors in Numba
+code), `simd_tile.py` (the register tile of a matrix product),
 `simd_matrix.py` and `simd_windows.py` (products over packed panels, and over windows of an image, written over the
 first two once for all levels). LTBC_THREADS sets the number of threads, LTBC_CACHE where compiled code is kept.
 """

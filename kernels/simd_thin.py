@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from kernels.simd import LANES, LIKE, Image, address, compiled, launch
-from kernels.simd_gradient import BANDS
+from kernels.simd_derivative import BANDS
 from kernels.simd_vector import (
     F32,
     FLOATS,

@@ -6,7 +6,8 @@ from kernels.arrays import ACTIVATIONS
 from kernels.conv3x3 import thin, winograd, winograd_gradient
 from kernels.conv3x3.winograd_filters import filters, filters_of_dx
 from kernels.simd import check_storage, deliver, image, target
-from kernels.simd_gradient import Run, output_gradient, weight_gradient
+from kernels.simd_derivative import output_gradient
+from kernels.simd_gradient import Run, weight_gradient
 from kernels.simd_matrix import over, packed, prepare  # noqa: F401
 from kernels.simd_thin import FEW, WIDE, thin_gradient
 from kernels.simd_windows import Grid, Phase, Segment, convolve

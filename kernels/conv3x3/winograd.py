@@ -30,6 +30,7 @@ from kernels.simd import (
 )
 from kernels.simd_matrix import arithmetic, multiply, panels
 from kernels.simd_tile import ROWS, STEP
+from kernels.simd_transform import transform, transform_finish
 from kernels.simd_vector import (
     OVER,
     activate,
@@ -39,8 +40,6 @@ from kernels.simd_vector import (
     size_of,
     splat,
     store,
-    transform,
-    transform_finish,
 )
 from kernels.simd_windows import advance
 
@@ -48,7 +47,7 @@ from kernels.simd_windows import advance
 class Algorithm(NamedTuple):
     """The matrices of (1) in one dimension, A as [products, outputs]; where in x, with its border, the tiles lie."""
 
-    variant: np.generic  # its type names the algorithm in kernels: `simd_vector.VARIANTS`
+    variant: np.generic  # its type names the algorithm in kernels: `simd_transform.VARIANTS`
     g: np.ndarray
     bt: np.ndarray
     a: np.ndarray

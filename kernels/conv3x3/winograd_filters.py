@@ -9,6 +9,7 @@ from kernels.conv3x3.winograd import ALGORITHMS, STRIDE2_DX
 from kernels.simd import LANES, LIKE, PANEL, address, aligned, compiled, launch, workspace
 from kernels.simd_matrix import arithmetic, panel_bytes, panels
 from kernels.simd_tile import STEP
+from kernels.simd_transform import transform, transform_steps
 from kernels.simd_vector import (
     load,
     prefetch,
@@ -16,8 +17,6 @@ from kernels.simd_vector import (
     splat,
     store,
     store_steps,
-    transform,
-    transform_steps,
     transpose,
 )
 

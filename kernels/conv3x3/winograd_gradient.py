@@ -14,7 +14,8 @@ from kernels.conv3x3.winograd import ALGORITHMS
 from kernels.simd import LANES, LIKE, PANEL, address, compiled, inlined, launch, workspace
 from kernels.simd_matrix import arithmetic, panels
 from kernels.simd_tile import STEP, STEP_ROWS, tile_of_steps
-from kernels.simd_vector import load, size_of, store, transform, transform_steps
+from kernels.simd_transform import transform, transform_steps
+from kernels.simd_vector import load, size_of, store
 from kernels.simd_windows import advance
 
 of_sums = transform([f.g.T for f in ALGORITHMS])

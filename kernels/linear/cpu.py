@@ -4,7 +4,8 @@ import numpy as np
 
 from kernels.arrays import ACTIVATIONS
 from kernels.simd import check_storage, deliver, matrix, target
-from kernels.simd_gradient import Run, output_gradient, weight_gradient
+from kernels.simd_derivative import output_gradient
+from kernels.simd_gradient import Run, weight_gradient
 from kernels.simd_matrix import packed, prepare
 from kernels.simd_rows import FEW, product, transposed_product
 from kernels.simd_windows import Grid, Phase, Segment, convolve

@@ -8,7 +8,8 @@ import numpy as np
 
 from kernels.arrays import ACTIVATIONS
 from kernels.simd import LANES, LIKE, address, check_storage, compiled, deliver, image, launch, target
-from kernels.simd_gradient import Run, output_gradient, weight_gradient
+from kernels.simd_derivative import output_gradient
+from kernels.simd_gradient import Run, weight_gradient
 from kernels.simd_matrix import over, packed, prepare  # noqa: F401
 from kernels.simd_vector import load_part, size_of, splat, store_part
 from kernels.simd_windows import Grid, Phase, Segment, convolve

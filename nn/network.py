@@ -20,7 +20,7 @@ from nn.parameters import Parameters, initialize, load_weights, save_weights
 from nn.resize import resize
 
 ALPHA = 1 / 300  # weight of the class loss: the paper, section 4
-CACHED_PIXELS = 1 << 20  # larger inputs give their inference buffers back
+CACHED_PIXELS = 1 << 21  # larger inputs give their inference buffers back
 
 
 class Network:

@@ -164,7 +164,7 @@ MUTATIONS = [
         ("forgotten branch gradient: class scores", "dhidden += self.class_.backward(dlogits, done=done)",
          "self.class_.backward(dlogits, done=done)",
          "tests/test_network.py::test_loss_and_every_gradient_equal_autograd"),
-        ("forgotten branch gradient: global features", "dlow += dcopy", "dcopy",
+        ("forgotten branch gradient: global features", "dispatch.add(dlow, dcopy, self.backend)", "dcopy",
          "tests/test_network.py::test_loss_and_every_gradient_equal_autograd"),
         ("forgotten branch gradient: the copy's weights", '.{kind}"] += self.copy_gradients',
          '.{kind}"] += 0 * self.copy_gradients', "tests/test_network.py::test_gradients_with_a_foreign_global_input"),

@@ -40,13 +40,13 @@ from kernels.simd_vector import (
     activate,
     copy_steps,
     derivative,
+    finish_part,
     load,
     load_part,
     prefetch,
     same,
     size_of,
     store,
-    store_part,
     store_steps,
     transpose,
 )
@@ -118,9 +118,7 @@ def finish_row(like, c, bias, y, n, activation):
         v += LANES
     if v < n:
         total = load(np.float32(0), c + 4 * v) + load_part(np.float32(0), bias + 4 * v, n - v)
-        if activation > OVER:
-            total = derivative(total, load_part(like, y + size * v, n - v), activation - OVER)
-        store_part(like, y + size * v, activate(total, activation), n - v)
+        finish_part(like, total, y + size * v, n - v, activation)
 
 
 @compiled

@@ -16,24 +16,20 @@ from kernels.simd import LANES, LIKE, Image, address, compiled, inlined, launch
 from kernels.simd_vector import (
     F32,
     FLOATS,
-    HALVES,
     I64,
     OVER,
     broadcast,
     call,
-    constant,
+    emit_finish,
     finish_part,
     is_half,
     load,
     load_ir,
     load_part,
-    narrow,
     size_of,
     splat,
     store,
-    store_ir,
     vector,
-    widen,
 )
 
 SEGMENT = 128  # pixels of a row that are worked on at a time, in the L1 cache
@@ -60,12 +56,7 @@ def make_spread(few, masked):
                     totals[r] = builder.fmul(element, weight) if totals[r] is None else call(
                         builder, f"llvm.fmuladd.v{LANES}f32", FLOATS, [element, weight, totals[r]])
                 total = builder.fadd(builder.fadd(totals[0], totals[1]), totals[2])
-                total = builder.select(builder.fcmp_ordered(">", floor, total), floor, total)
-                if masked:
-                    old = load_ir(builder, to, HALVES if half else FLOATS)
-                    old = widen(builder, old) if half else old
-                    total = builder.select(builder.fcmp_ordered(">", old, constant(0.0)), total, constant(0.0))
-                store_ir(builder, narrow(builder, total) if half else total, to)
+                emit_finish(builder, half, total, floor, masked, to)
             return context.get_dummy_value()
         return types.void(like, *[types.int64] * 5, vector, vector, *[types.int64] * 3), code
     return spread

@@ -11,6 +11,7 @@ from kernels.simd_vector import (
     I64,
     call,
     constant,
+    emit_finish,
     emit_steps,
     is_half,
     load_ir,
@@ -79,14 +80,8 @@ def transform_finish(matrices, masked=False):
             for i, line in enumerate(sandwich(builder, matrix, False, x, row, pixel)):
                 at = builder.add(y, builder.mul(y_row, ir.Constant(I64, i)))
                 for j, value in enumerate(line):
-                    value = builder.fadd(value, bias)
-                    value = builder.select(builder.fcmp_ordered(">", floor, value), floor, value)
-                    to, half = builder.add(at, builder.mul(y_pixel, ir.Constant(I64, j))), is_half(sig.args[1])
-                    if masked:
-                        old = load_ir(builder, to, HALVES if half else FLOATS)
-                        old = widen(builder, old) if half else old
-                        value = builder.select(builder.fcmp_ordered(">", old, constant(0.0)), value, constant(0.0))
-                    store_ir(builder, narrow(builder, value) if half else value, to)
+                    to = builder.add(at, builder.mul(y_pixel, ir.Constant(I64, j)))
+                    emit_finish(builder, is_half(sig.args[1]), builder.fadd(value, bias), floor, masked, to)
             return context.get_dummy_value()
         arguments = [types.int64] * 3 + [vector] * 2 + [types.int64] * 3
         return types.void(variant, like_y, *arguments), code

@@ -90,29 +90,27 @@ def widen(builder, halves):
     return builder.bitcast(builder.shl(builder.zext(halves, INTS), constant(16, INTS)), FLOATS)
 
 
-def prefetch_ir(builder, address):
-    """Asks for the cache line there to be brought into the L2 cache; any address will do."""
+READ, WRITE = (0, 2, 1), (1, 3, 1)  # what LLVM is told of a cache line that is wanted: in L2, or to be written
+
+
+def prefetch_ir(builder, address, purpose=READ):
+    """Asks for the cache line there to be brought near; any address will do."""
     where = builder.inttoptr(address, I8.as_pointer())
-    call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *(ir.Constant(I32, x) for x in (0, 2, 1))])
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *(ir.Constant(I32, x) for x in purpose)])
 
 
-@intrinsic
-def prefetch_store(ctx, address):
-    """Asks for the cache line there to be written."""
-    def code(context, builder, sig, args):
-        where = builder.inttoptr(args[0], I8.as_pointer())
-        call(builder, "llvm.prefetch.p0", ir.VoidType(), [where, *(ir.Constant(I32, x) for x in (1, 3, 1))])
-        return context.get_dummy_value()
-    return types.void(types.int64), code
-
-
-@intrinsic
-def prefetch(ctx, address):
+def fetching(purpose):
     """The same in Numba code."""
-    def code(context, builder, sig, args):
-        prefetch_ir(builder, args[0])
-        return context.get_dummy_value()
-    return types.void(types.int64), code
+    @intrinsic
+    def fetch(ctx, address):
+        def code(context, builder, sig, args):
+            prefetch_ir(builder, args[0], purpose)
+            return context.get_dummy_value()
+        return types.void(types.int64), code
+    return fetch
+
+
+prefetch, prefetch_store = fetching(READ), fetching(WRITE)
 
 
 def is_half(like):
@@ -173,19 +171,37 @@ def store_part(ctx, like, address, v, n):
     return types.void(like, types.int64, vector, types.int64), code
 
 
+def emit_finish(builder, half, value, floor, masked, to):
+    """Stores max(value, floor); masked: 0 where what is overwritten is not positive."""
+    value = builder.select(builder.fcmp_ordered(">", floor, value), floor, value)
+    if masked:
+        old = load_ir(builder, to, HALVES if half else FLOATS)
+        old = widen(builder, old) if half else old
+        value = builder.select(builder.fcmp_ordered(">", old, constant(0.0)), value, constant(0.0))
+    store_ir(builder, narrow(builder, value) if half else value, to)
+
+
+def emit_rows(builder, half, address, step, v0, v1):
+    """Stores two rows of a reduction as tiles read them, of elements that have their type already."""
+    if half:
+        low, high = (builder.zext(v, INTS) for v in (v0, v1))
+        store_ir(builder, builder.or_(low, builder.shl(high, constant(16, INTS))), address)
+    else:
+        store_ir(builder, v0, address)
+        store_ir(builder, v1, builder.add(address, step))
+
+
 def emit_steps(builder, half, address, step, v0, v1):
+    """The same of float32 vectors."""
     if half and LEVEL in LEVELS[:2]:
         pairs = call(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", ir.VectorType(BFloat(), 2 * LANES), [v1, v0])
         turns = [lane + LANES * i for lane in range(LANES) for i in (0, 1)]
         pairs = builder.bitcast(pairs, ir.VectorType(I16, 2 * LANES))
         turns = ir.Constant(ir.VectorType(I32, 2 * LANES), turns)
         store_ir(builder, builder.shuffle_vector(pairs, pairs, turns), address)
-    elif half:
-        low, high = (builder.zext(narrow(builder, v), INTS) for v in (v0, v1))
-        store_ir(builder, builder.or_(low, builder.shl(high, constant(16, INTS))), address)
     else:
-        store_ir(builder, v0, address)
-        store_ir(builder, v1, builder.add(address, step))
+        rows = (narrow(builder, v) if half else v for v in (v0, v1))
+        emit_rows(builder, half, address, step, *rows)
 
 
 @intrinsic
@@ -201,13 +217,9 @@ def store_steps(ctx, like, address, step, v0, v1):
 def copy_steps(ctx, like, address, step, row0, row1):
     """The same of two rows in memory, LANES elements of each, which are not converted."""
     def code(context, builder, sig, args):
-        _, address, step, *rows = args
-        if is_half(sig.args[0]):
-            low, high = (builder.zext(load_ir(builder, row, HALVES), INTS) for row in rows)
-            store_ir(builder, builder.or_(low, builder.shl(high, constant(16, INTS))), address)
-        else:
-            store_ir(builder, load_ir(builder, rows[0], FLOATS), address)
-            store_ir(builder, load_ir(builder, rows[1], FLOATS), builder.add(address, step))
+        (_, address, step, *rows), half = args, is_half(sig.args[0])
+        rows = (load_ir(builder, row, HALVES if half else FLOATS) for row in rows)
+        emit_rows(builder, half, address, step, *rows)
         return context.get_dummy_value()
     return types.void(like, *[types.int64] * 4), code
 

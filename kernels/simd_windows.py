@@ -10,6 +10,7 @@ Weight gradients turn the product: the reduction runs over anchors, A holds *run
 gradient's pixels of one phase.
 """
 
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -128,6 +129,12 @@ def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, b, bias, y
                     n, i, j = advance(n, i, j, 1, height, width)
 
 
+def panel_groups(outputs, blocks):
+    """Into how many units a block of anchors is cut, so that every thread has two."""
+    return min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
+
+
+@lru_cache
 def phase_table(phases, reduction_slot, columns, kind):
     """The phases as the kernel reads them: where their panels lie and which parts of a window they take."""
     rows, where = [], 0
@@ -138,6 +145,7 @@ def phase_table(phases, reduction_slot, columns, kind):
     return np.array(rows, np.int64)
 
 
+@lru_cache
 def piece_table(phases, size, columns, steps):
     """What each phase takes of every row of a window, as [row, column, steps of the reduction]."""
     table = np.zeros((len(phases), size, 3), np.int64)
@@ -164,7 +172,7 @@ def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[
     if kind == like and tap_slot == channels and fills_tiles(grid.width):
         block = block_rows(grid.images * grid.height, grid.width, 16 * threads())
         blocks = -(-grid.images * grid.height // block)
-        groups = min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
+        groups = panel_groups(outputs, blocks)
         plan = np.array([*grid, pixel, x.image, x.row, block, outputs, groups, *out], np.int64)
         scratch = (grid.width + 3) * STEP
         launch(multiply_in_place, blocks * groups, scratch, LIKE[like], LIKE[y.dtype], x.start, address(b),
@@ -175,7 +183,7 @@ def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[
     anchors = grid.images * grid.height * grid.width
     block = max(4, min(BLOCK_BYTES // a_row // FULL * FULL or FULL, -(-anchors // threads()), 8 * FULL))
     blocks = -(-anchors // block)
-    groups = min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
+    groups = panel_groups(outputs, blocks)
     plan = np.array([
         *grid, taps, pixel, channels, tap_slot, x.image, x.row, block, outputs, groups, *out], np.int64)
     scratch = (block + 3) * (a_row + 4 * PANEL)

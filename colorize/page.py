@@ -5,7 +5,6 @@ memory holds for all open pages together.
 """
 
 import html
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -234,12 +233,3 @@ def thumbnails(photographs: list[Path], folder: Path) -> list[str]:
             made.append(str(folder / path.with_suffix(".webp").name))
             image.save(made[-1])
     return made
-
-
-def free_port(host: str, first: int, ports: int) -> int:
-    """The first free port."""
-    for port in range(first, first + ports):
-        with socket.socket() as tried:
-            if tried.connect_ex((host, port)):
-                return port
-    raise OSError(f"no free port from {first}; name one with --port")

@@ -19,9 +19,12 @@ from colorize.options import fail
 from colorize.picture import ImageError
 from nn import WeightsError
 
-HOST, FIRST_PORT, PORTS = "127.0.0.1", 7860, 100
+HOST, FIRST_PORT = "127.0.0.1", 7860
 MISSING = "the page needs the package gradio: pip install -e '.[serve]'"
-QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+GRADIO = {
+    "GRADIO_SERVER_PORT": str(FIRST_PORT), "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
@@ -54,15 +57,15 @@ def main(arguments: list[str]) -> int:
 
 def run(colorizer: Colorizer, folder: Path, chosen: argparse.Namespace) -> None:
     """Serves the page until KeyboardInterrupt. folder: for all files of all pages."""
-    os.environ.update(QUIET | {"GRADIO_TEMP_DIR": str(folder)})  # read when gradio is imported
+    os.environ.update(GRADIO | {"GRADIO_TEMP_DIR": str(folder)})  # read when gradio is imported
     from colorize import page
 
     blocks = page.build(colorizer, folder, chosen.max_megapixels)
     try:
         _, url, _ = blocks.launch(
-            server_name=HOST, server_port=chosen.port or page.free_port(HOST, FIRST_PORT, PORTS), share=False,
-            quiet=True, prevent_thread_lock=True, max_file_size=chosen.max_upload, run_history=False, footer_links=[],
-            enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False, show_error=True, **page.look(),
+            server_name=HOST, server_port=chosen.port, share=False, quiet=True, prevent_thread_lock=True,
+            max_file_size=chosen.max_upload, run_history=False, footer_links=[], enable_monitoring=False,
+            ssr_mode=False, mcp_server=False, pwa=False, show_error=True, **page.look(),
         )  # fmt: skip
         print(f"{url}  (nothing leaves this machine; Ctrl-C ends it)", flush=True)
         threading.Event().wait()

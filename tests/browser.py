@@ -71,6 +71,8 @@ class Browser:
         for kind, (x, y) in (("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
             event = {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
             self.command("Input.dispatchMouseEvent", event)
+        # a widget may swallow clicks until its timer of 0 ms after a drag has run: no hand is that fast, a script is
+        self.run("return new Promise(done => setTimeout(done, 50))")
 
     def requests(self) -> list[str]:
         """Addresses that were asked for since the last call."""

@@ -119,7 +119,7 @@ def test_upload_compare_and_download(server, photographs, tmp_path, width, heigh
         chromium.wait(BOTH_SHOWN)
         assert chromium.run("return document.documentElement.scrollWidth <= innerWidth")
         chromium.wait("return document.querySelectorAll('#photos img').length == 3")
-        seen = chromium.run("return document.querySelector('#scenes').innerText")
+        seen = chromium.wait("return document.querySelector('#scenes')?.innerText")
         assert all(name in seen for name in ("coast", "field", "town")) and "%" in seen
         # the slider between grey and color
         place = "const r = document.querySelector('#slider .inner').getBoundingClientRect();return r.left + r.width / 2"
@@ -201,7 +201,7 @@ def test_two_users_at_once(server, photographs):
         shown = [chromium.wait(BOTH_SHOWN) for chromium in (one, other)]
         assert not set(shown[0]) & set(shown[1]) and len(pages_of(folder)) == 2
         for chromium, name in ((one, "harbor.jpg"), (other, "field.tif")):
-            assert name in chromium.run("return document.querySelector('#caption').innerText")
+            assert name in chromium.wait("return document.querySelector('#caption')?.innerText")
             assert chromium.run("return document.querySelectorAll('#photos img').length") == 0, "one has no strip"
     assert gone(folder)
 

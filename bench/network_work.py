@@ -49,14 +49,16 @@ class OurStep:
     def __init__(self, net: Network, data: Data) -> None:
         self.net, self.data, self.optimizer = net, data, Adadelta(net, rho=RHO)
         self.parts: list[dict[str, float]] = []
+        self.backward_seconds = 0.0
         self.replay = Replay(net, self.step)
         backward = net.backward
 
-        def marked(*args: Any, **kwargs: Any) -> None:
-            self.begun = self.now()
+        def timed(*args: Any, **kwargs: Any) -> None:
+            start = self.now()
             backward(*args, **kwargs)
+            self.backward_seconds += self.now() - start
 
-        net.backward = marked  # type: ignore[method-assign]
+        net.backward = timed  # type: ignore[method-assign]
 
     def step(self, **data: Any) -> dict[str, Any]:
         losses = self.net.loss_and_gradients(**data)
@@ -67,12 +69,13 @@ class OurStep:
         if self.net.backend == "gpu":  # to wait between its parts would slow it down
             self.replay(**self.data)
             return
-        start = self.now()
+        start, self.backward_seconds = self.now(), 0.0
         self.net.loss_and_gradients(**self.data)
         end = self.now()
         self.optimizer.step()
+        forward = end - start - self.backward_seconds
         self.parts.append(
-            {"forward": self.begun - start, "backward": end - self.begun, "optimizer": self.now() - end}
+            {"forward": forward, "backward": self.backward_seconds, "optimizer": self.now() - end}
         )
 
     def now(self) -> float:

@@ -205,14 +205,15 @@ class Prepared:
         self.forms, self.fresh, self.lock = {}, set(), threading.RLock()
 
     def refresh(self, w):
-        self.w, self.fresh, self.used = w, set(), False
+        self.w, self.fresh, self.uses = w, set(), 0
         return self
 
-    def first_use(self):
-        """True once a refresh: for what a training step needs once, a form is not worth its memory."""
+    def early_use(self):
+        """True twice a refresh: for what a training step of up to two micro-batches needs, a form is not worth its
+        memory."""
         with self.lock:
-            first, self.used = not self.used, True
-            return first
+            self.uses += 1
+            return self.uses <= 2
 
     def form(self, name, make):
         """`make(w, the form's old memory or None)`, once a refresh."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,30 @@ from kernels.arrays import Array, sum_dtype
 from nn.architecture import LayerSpec
 
 OUTPUTS = ("color.4", "class.1")  # chroma and logits stay in the dtype that sums are kept in
+
+
+class Part(NamedTuple):
+    """Pictures `start` to `stop` of a batch of `total`: a micro-batch."""
+
+    start: int
+    stop: int
+    total: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.stop)
+
+    @property
+    def share(self) -> float:
+        return (self.stop - self.start) / self.total
+
+    @property
+    def first(self) -> bool:
+        return self.start == 0
+
+    @property
+    def last(self) -> bool:
+        return self.stop == self.total
 
 
 class Buffers:
@@ -29,22 +53,38 @@ class Buffers:
         return self
 
     def get(self, key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-        """The array kept under `key`: an activation buffer in the backend's layout where it is `[N, H, W, C]`."""
-        if key not in self.arrays:
+        """The array kept under `key`: an activation buffer in the backend's layout where it is `[N, H, W, C]`.
+
+        A smaller micro-batch gets the first pictures of it.
+        """
+        if key not in self.arrays or len(self.arrays[key]) < shape[0]:
             four = len(shape) == 4
             self.arrays[key] = (
                 dispatch.allocate(shape, dtype, self.backend, self.xp) if four else self.xp.empty(shape, dtype)
             )
-        return self.arrays[key]
+        array = self.arrays[key]
+        return array if len(array) == shape[0] else array[: shape[0]]
 
-    def turn(self, which: int, shape: tuple[int, ...], dtype: Any) -> Array:
-        """One of two memories that passing arrays share: valid until it is asked for again. It grows to the largest."""
+    def turn(self, which: int | str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A memory that passing arrays share: valid until it is asked for again. It grows to the largest."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         memory = self.arrays.get(("turn", which))
         if memory is None or memory.size < size:
             self.arrays.pop(("turn", which), None)
             memory = self.arrays["turn", which] = dispatch.allocate((size,), np.uint8, self.backend, self.xp)
         return memory[:size].view(dtype).reshape(shape)
+
+    def targets(self, gradients: tuple[Array, ...], part: Part) -> tuple[Array, ...]:
+        """Where kernels write a part's gradients, for `add`: of the first, into the gradients themselves."""
+        if part.first:
+            return gradients
+        return tuple(self.turn(f"gradient {i}", *like(g)) for i, g in enumerate(gradients))
+
+    def add(self, gradients: tuple[Array, ...], written: tuple[Array, ...]) -> None:
+        """Adds what was written into `targets`."""
+        for total, x in zip(gradients, written):
+            if x is not total:
+                dispatch.add(total, x, self.backend)
 
     def put(self, key: Any, x: Array, dtype: Any) -> Array:
         """x in the dtype and layout that the kernels read."""
@@ -108,11 +148,13 @@ class Chain:
             self.kept = []
         return x
 
-    def backward(self, dy: Array, needs_dx: bool = True, done: Callable[[str], None] | None = None) -> Array:
-        """dx of the first layer (or None); fills this chain's gradients, calls `done` with each layer's name.
+    def backward(
+        self, dy: Array, part: Part, needs_dx: bool = True, done: Callable[[str], None] | None = None
+    ) -> Array:
+        """dx of the first layer (or None); fills this chain's gradients, or adds to them after the batch's first part.
 
         The gradients in between take the place of the activations where layers do that, else they pass
-        through two memories that all chains share.
+        through two memories that all chains share. done: called with each layer's name after the batch's last part.
         """
         derived = False
         for i in reversed(range(len(self.layers))):
@@ -124,14 +166,34 @@ class Chain:
                 last = i == 0  # stays until the network has used it
                 dx = (self.buffers.get((self.name, "dx"), x.shape, x.dtype) if last
                       else self.buffers.turn(i % 2, x.shape, x.dtype))
-            out = (x if over else dx, *(self.gradients[f"{layer.spec.name}.{kind}"] for kind in ("weight", "bias")))
-            through = {"through": self.layers[i - 1].spec.activation} if over else {}
-            dy = layer.backward(dy, x, y=y, out=out, derived=derived, needs_dx=wanted, **through)[0]
+            gradients = tuple(self.gradients[f"{layer.spec.name}.{kind}"] for kind in ("weight", "bias"))
+            if layer.spec.op == "linear" and part.share < 1:
+                dy = self.backward_in_parts(layer, dy, x, y, dx, gradients, part)
+            else:
+                through = {"through": self.layers[i - 1].spec.activation} if over else {}
+                into = self.buffers.targets(gradients, part)
+                out = (x if over else dx, *into)
+                dy = layer.backward(dy, x, y=y, out=out, derived=derived, needs_dx=wanted, **through)[0]
+                self.buffers.add(gradients, into)
             derived = over
-            if done:
+            if done and part.last:
                 done(layer.spec.name)
         self.kept = []
         return dy
+
+    def backward_in_parts(
+        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, gradients: tuple[Array, ...], part: Part
+    ) -> Array:
+        """dx of a fully connected layer. Its weights outnumber its activations by far, so that dw is not added up:
+        x, y and dy are kept, and after the last part dw is made for the whole batch at once."""
+        kept = []
+        for name, a in (("dy", dy), ("x", x), ("y", y)):
+            whole = self.buffers.get((layer.spec.name, name), (part.total, a.shape[1]), a.dtype)
+            whole[part.rows] = a
+            kept.append(whole)
+        if part.last:
+            layer.backward(kept[0], kept[1], y=kept[2], out=(None, *gradients), needs_dx=False)
+        return layer.backward(dy, x, y=y, out=(dx, None, None), needs_dw=False)[0]
 
 
 def as_dtype(dtype: Any) -> np.dtype:

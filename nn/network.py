@@ -4,8 +4,10 @@ The low-level layers feed the mid-level and the global branch; the second fully 
 vector and the class scores. At these two forks the backward pass adds two gradients, below, in plain sight.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -15,11 +17,12 @@ from kernels import chroma_loss, class_loss, dispatch, fusion
 from kernels.arrays import Array
 from nn.architecture import Settings, layers
 from nn.backends import check_dtype
-from nn.layers import Buffers, Chain, Layer, as_dtype, like
+from nn.layers import Buffers, Chain, Layer, Part, as_dtype, like
 from nn.parameters import Parameters, initialize, load_weights, save_weights
 from nn.resize import resize
 
 ALPHA = 1 / 300  # weight of the class loss: the paper, section 4
+MICRO_PIXELS = 16 * 224 * 224  # that the cpu backend trains on at once
 CACHED_PIXELS = 1 << 21  # larger inputs give their inference buffers back
 
 
@@ -30,6 +33,8 @@ class Network:
     color_space: see `Settings`. backend: reference, cpu or gpu. dtype: of the activations and of the weights that the
     kernels read (float32 or float64; bfloat16 and float16 where the backend has them: parameters, biases, gradients
     and losses are float32 then). xp: numpy, or cupy for arrays on a GPU. seed, init: see `initialize`.
+    micro_batch: pictures whose activations training keeps at once; a batch is worked through in parts of that size, and
+    their gradients are summed. By default the whole batch, with the cpu backend as many as have MICRO_PIXELS.
     Not to be called by two threads at once. Errors: ValueError for settings and shapes that do not fit.
     """
 
@@ -37,11 +42,11 @@ class Network:
         self, width: float = 1.0, classes: int | Sequence[str] = 205, global_size: int = 224, fusion: str = "sigmoid",
         class_loss: str = "softmax", color_space: str = "lab",
         *, backend: str = "reference", dtype: Any = "float32", xp: ModuleType = np, seed: int = 0,
-        init: str = "he",
+        init: str = "he", micro_batch: int | None = None,
     ) -> None:
         names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
         self.settings = Settings(width, names, global_size, fusion, class_loss, color_space)
-        self.backend, self.xp, self.dtype = backend, xp, as_dtype(dtype)
+        self.backend, self.xp, self.dtype, self.micro_batch = backend, xp, as_dtype(dtype), micro_batch
         check_dtype(backend, self.dtype.name)
         master = np.float64 if self.dtype == np.float64 else np.float32
         self.parameters = Parameters(self.settings, master, xp)
@@ -173,64 +178,88 @@ class Network:
         name once its gradients are complete. The class gradient reaches `class`, `global_fc`, `global` and `low` only.
         """
         shapes = self.check(luminance, global_input)
-        buffers = self.training.use_for(shapes)
-        predicted, logits = self.run(luminance, global_input, buffers, keep=True)
-        dchroma = buffers.get("dchroma", predicted.shape, predicted.dtype)
-        loss, dchroma = chroma_loss.value_and_gradient(predicted, chroma, scale, out=dchroma, backend=self.backend)
-        losses = {"total": loss, "chroma": loss, "classes": loss * 0}
-        dlogits = None
-        if logits is not None:
-            if labels is None:
-                raise ValueError("network: labels are needed where there is a global branch")
-            dlogits = buffers.get("dlogits", logits.shape, logits.dtype)
-            classes, dlogits = class_loss.value_and_gradient(
-                logits, labels, alpha * scale, self.settings.class_loss, out=dlogits, backend=self.backend
+        if self.settings.global_size and labels is None:
+            raise ValueError("network: labels are needed where there is a global branch")
+        parts = self.parts(*luminance.shape[:3])
+        buffers = self.training.use_for((shapes, parts))
+        chroma_losses, class_losses = [], []
+        for part in parts:
+            pictures, other = luminance[part.rows], None if global_input is None else global_input[part.rows]
+            predicted, logits = self.run(pictures, other, buffers, keep=True)
+            dchroma = buffers.get("dchroma", *like(predicted))
+            loss, dchroma = chroma_loss.value_and_gradient(
+                predicted, chroma[part.rows], scale * part.share, out=dchroma, backend=self.backend
             )
-            losses |= {"total": loss + alpha * classes, "classes": classes}
-        self.backward(dchroma, dlogits, buffers, done)
-        return losses
+            chroma_losses.append(loss)
+            dlogits = None
+            if logits is not None:
+                dlogits = buffers.get("dlogits", *like(logits))
+                loss, dlogits = class_loss.value_and_gradient(
+                    logits, labels[part.rows], alpha * scale * part.share, self.settings.class_loss, out=dlogits,
+                    backend=self.backend,
+                )
+                class_losses.append(loss)
+            self.backward(dchroma, dlogits, buffers, part, done)
+        loss = mean_of_parts(chroma_losses, parts)
+        if not class_losses:
+            return {"total": loss, "chroma": loss, "classes": loss * 0}
+        classes = mean_of_parts(class_losses, parts)
+        return {"total": loss + alpha * classes, "chroma": loss, "classes": classes}
+
+    def parts(self, images: int, height: int, width: int) -> list[Part]:
+        """The micro-batches of a batch, in order: as few as fit, of sizes that differ by one at most."""
+        most = self.micro_batch or (max(1, MICRO_PIXELS // (height * width)) if self.backend == "cpu" else images)
+        count = math.ceil(images / most)
+        ends = [math.ceil(images * i / count) for i in range(count + 1)]
+        return [Part(start, stop, images) for start, stop in pairwise(ends)]
 
     def backward(
-        self, dchroma: Array, dlogits: Array | None, buffers: Buffers, done: Callable[[str], None] | None
+        self, dchroma: Array, dlogits: Array | None, buffers: Buffers, part: Part, done: Callable[[str], None] | None
     ) -> None:
-        """The same way back; every kernel overwrites its gradients, and the two forks add theirs here."""
-        dfused = self.color.backward(dchroma, done=done)
-        dmid, dvector = self.unfuse(dfused, buffers, done)
-        dlow = self.mid.backward(dmid, done=done)
+        """The same way back; the two forks add their gradients here, in plain sight."""
+        dfused = self.color.backward(dchroma, part, done=done)
+        dmid, dvector = self.unfuse(dfused, buffers, part, done)
+        dlow = self.mid.backward(dmid, part, done=done)
         if dlogits is None:
-            self.low.backward(dlow, needs_dx=False, done=done)
+            self.low.backward(dlow, part, needs_dx=False, done=done)
             return
-        dhidden = self.last_fc.backward(dvector, done=done)
-        dhidden += self.class_.backward(dlogits, done=done)  # fork: global vector and class scores
-        dfeatures = self.first_fc.backward(dhidden, done=done)
-        dcopy = self.global_.backward(dfeatures.reshape(self.global_.kept[-1].shape), done=done)
+        dhidden = self.last_fc.backward(dvector, part, done=done)
+        dhidden += self.class_.backward(dlogits, part, done=done)  # fork: global vector and class scores
+        dfeatures = self.first_fc.backward(dhidden, part, done=done)
+        dcopy = self.global_.backward(dfeatures.reshape(self.global_.kept[-1].shape), part, done=done)
         if self.shared:
             dispatch.add(dlow, dcopy, self.backend)  # fork: mid-level and global branch
-            self.low.backward(dlow, needs_dx=False, done=done)
+            self.low.backward(dlow, part, needs_dx=False, done=done)
             return
         for layer in self.low.layers:
             for kind in ("weight", "bias"):
                 name = f"{layer.spec.name}.{kind}"
                 self.copy_gradients[name] = buffers.get(name, *like(self.gradients.views[name]))
-        self.low_copy.backward(dcopy, needs_dx=False)
-        self.low.backward(dlow, needs_dx=False)
+        self.low_copy.backward(dcopy, part, needs_dx=False)
+        self.low.backward(dlow, part, needs_dx=False)
+        if not part.last:
+            return
         for layer in reversed(self.low.layers):  # fork: the same layers saw the picture and its copy
             for kind in ("weight", "bias"):
                 self.gradients.views[f"{layer.spec.name}.{kind}"] += self.copy_gradients[f"{layer.spec.name}.{kind}"]
             if done:
                 done(layer.spec.name)
 
-    def unfuse(self, dfused: Array, buffers: Buffers, done: Callable[[str], None] | None) -> tuple[Array, Array | None]:
+    def unfuse(
+        self, dfused: Array, buffers: Buffers, part: Part, done: Callable[[str], None] | None
+    ) -> tuple[Array, Array | None]:
         """(dmid, dvector); dvector is None without global branch."""
         (inputs, fused), self.fused = self.fused, ((), None)
-        out = [buffers.get(("backward of fusion", i), x.shape, x.dtype) for i, x in enumerate(inputs)]
-        out += [self.gradients.views["fusion.weight"], self.gradients.views["fusion.bias"]]
-        gradients = self.fusion.backward(dfused.reshape(fused.shape), *inputs, y=fused, out=tuple(out))
-        if done:
+        out = [buffers.get(("backward of fusion", i), *like(x)) for i, x in enumerate(inputs)]
+        gradients = self.gradients.views["fusion.weight"], self.gradients.views["fusion.bias"]
+        into = buffers.targets(gradients, part)
+        dx = self.fusion.backward(dfused.reshape(fused.shape), *inputs, y=fused, out=(*out, *into))
+        buffers.add(gradients, into)
+        if done and part.last:
             done("fusion")
         if self.fusion.op is not fusion:
-            return gradients[0].reshape(*dfused.shape[:3], -1), None
-        return gradients[0], gradients[1]
+            return dx[0].reshape(*dfused.shape[:3], -1), None
+        return dx[0], dx[1]
 
     # files
 
@@ -249,3 +278,7 @@ class Network:
             view[...] = xp.asarray(arrays[name])
         net.refresh()
         return net
+
+
+def mean_of_parts(means: list[Array], parts: list[Part]) -> Array:
+    return means[0] if len(parts) == 1 else sum(part.share * mean for part, mean in zip(parts, means))

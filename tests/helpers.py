@@ -200,6 +200,14 @@ def check_without_dx(case: Case) -> None:
         np.testing.assert_array_equal(found, want)
 
 
+def check_without_dw(case: Case, backend: str = "reference") -> None:
+    """`needs_dw=False` leaves out the gradients of the parameters and nothing else."""
+    y = forward(case, backend)
+    dx, dw, db = backward(case, y, backend, needs_dw=False)
+    assert dw is None and db is None
+    np.testing.assert_array_equal(dx, backward(case, y, backend)[0])
+
+
 @contextmanager
 def band_bytes(n: int):
     """Bands of the reference convolutions of about n bytes."""

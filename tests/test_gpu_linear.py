@@ -87,7 +87,7 @@ def test_float32_products_are_chosen(monkeypatch):
         check(case, np.float32, **TILE)
 
 
-def test_out_decides_the_dtype_and_dx_may_be_left_out():
+def test_out_decides_the_dtype_and_gradients_may_be_left_out():
     case = draw(5, N=5, Cin=20, Cout=7).converted(lambda k, a: place(a, np.float32 if k == "b" else bfloat16))
     y, dw, db = (place(np.zeros(s), np.float32) for s in ((5, 7), (20, 7), (7,)))
     with watched(**TILE) as target:
@@ -95,6 +95,9 @@ def test_out_decides_the_dtype_and_dx_may_be_left_out():
         dx, *gradients = helpers.backward(case, y, "gpu", out=(None, dw, db), needs_dx=False)
     assert dx is None and gradients[0] is dw and gradients[1] is db
     assert target.launches == ["forward_kernel", "backward_weights_kernel"]
+    with watched(**TILE) as target:
+        assert helpers.backward(case, y, "gpu", needs_dw=False)[1:] == (None, None)
+    assert target.launches == ["backward_data_kernel"]
     want = helpers.forward(case.converted(lambda k, a: a.astype(np.float64)))
     np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-5)  # 16-bit storage would be off by 1e-2
 

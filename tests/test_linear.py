@@ -55,6 +55,12 @@ def test_out_and_needs_dx(case):
     helpers.check_without_dx(case)
 
 
+@pytest.mark.parametrize("backend", helpers.BACKENDS)
+@given(case=helpers.cases(OP))
+def test_needs_dw(backend, case):
+    helpers.check_without_dw(case.converted(lambda k, a: a.astype(np.float32)), backend)
+
+
 def test_sigmoid_does_not_overflow():
     x = np.array([[1000.0], [-1000.0], [0.0]])
     with np.errstate(all="raise"):

@@ -19,22 +19,23 @@ CASES = {  # settings beside width and image size; which picture the global bran
 }
 
 
-def make(width=0.06, size=(32, 32), foreign=False, dtype="float64", seed=0, **settings):
-    """A small network off its symmetric start, and a batch of two pictures for it."""
+def make(width=0.06, size=(32, 32), foreign=False, dtype="float64", seed=0, images=2, **settings):
+    """A small network off its symmetric start, and a batch of pictures for it."""
     rng = np.random.default_rng(seed)
     settings = {"global_size": 32, "classes": 5} | settings
     net = Network(width, dtype=dtype, seed=seed, **settings)
     noise = rng.normal(size=net.parameters.flat.shape) * 0.02
     net.parameters.flat += noise.astype(net.parameters.flat.dtype)
+    net.refresh()
     channels = 3 if net.settings.color_space == "rgb" else 2
     h, w = size
     batch = {
-        "luminance": rng.uniform(-1, 1, (2, h, w, 1)),
-        "chroma": rng.uniform(0, 1, (2, h // 2, w // 2, channels)),
-        "labels": rng.integers(0, 5, 2),
+        "luminance": rng.uniform(-1, 1, (images, h, w, 1)),
+        "chroma": rng.uniform(0, 1, (images, h // 2, w // 2, channels)),
+        "labels": rng.integers(0, 5, images),
     }
     if foreign:
-        batch["global_input"] = rng.uniform(-1, 1, (2, 32, 32, 1))
+        batch["global_input"] = rng.uniform(-1, 1, (images, 32, 32, 1))
     return net, {name: x if x.dtype.kind == "i" else x.astype(net.parameters.flat.dtype) for name, x in batch.items()}
 
 
@@ -111,6 +112,51 @@ def test_done_names_every_layer_once_when_its_gradient_is_final():
         assert set(seen) == {layer.spec.name for layer in net.layers}
         for name, (gradient, _) in seen.items():
             np.testing.assert_array_equal(gradient, net.gradients.views[f"{name}.weight"])
+
+
+MICRO = {"plain": {}, "relu fusion": {"fusion": "relu"}, "without global branch": {"global_size": 0},
+         "another size": {"size": (40, 24)}, "foreign global input": {"foreign": True}}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MICRO)
+@pytest.mark.parametrize("micro_batch", [1, 2, 4, 9])
+def test_micro_batches_sum_to_the_whole_batch(case, micro_batch):
+    net, batch = make(images=5, **MICRO[case])
+    want = net.loss_and_gradients(**batch)
+    gradients, seen = {name: g.copy() for name, g in net.gradients.views.items()}, {}
+    net.gradients.flat[:] = np.nan
+    net.micro_batch = micro_batch
+    for _ in range(2):  # the second time, buffers and gradients hold what the first left
+        found = net.loss_and_gradients(**batch, scale=3.0, done=lambda name: seen.setdefault(
+            name, net.gradients.views[f"{name}.weight"].copy()))
+    for name in want:
+        np.testing.assert_allclose(found[name], want[name], rtol=1e-12, err_msg=name)
+    for name, g in gradients.items():
+        np.testing.assert_allclose(net.gradients.views[name], 3 * g, rtol=1e-9, atol=1e-13, err_msg=name)
+    assert set(seen) == {layer.spec.name for layer in net.layers}
+    for name, final in seen.items():
+        np.testing.assert_array_equal(final, net.gradients.views[f"{name}.weight"], err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_micro_batches_of_the_cpu_backend(dtype):
+    """The only difference is the order of float32 sums."""
+    net, batch = make(width=0.25, dtype=dtype, backend="cpu", images=5)
+    want = net.loss_and_gradients(**batch)
+    gradient = net.gradients.flat.copy()
+    net.micro_batch = 2
+    found = net.loss_and_gradients(**batch)
+    np.testing.assert_allclose(found["total"], want["total"], rtol=1e-5)
+    assert np.linalg.norm(net.gradients.flat - gradient) < 1e-5 * np.linalg.norm(gradient)
+
+
+def test_the_cpu_backend_splits_large_batches():
+    sizes = lambda net, *batch: [part.stop - part.start for part in net.parts(*batch)]  # noqa: E731
+    cpu = Network(0.06, 5, backend="cpu")
+    assert sizes(cpu, 32, 224, 224) == [16, 16] and sizes(cpu, 33, 224, 224) == [11, 11, 11]
+    assert sizes(cpu, 16, 224, 224) == [16] and sizes(cpu, 2, 2000, 2000) == [1, 1]
+    assert sizes(Network(0.06, 5), 64, 224, 224) == [64]
+    assert sizes(Network(0.06, 5, micro_batch=10), 32, 224, 224) == [8, 8, 8, 8]
 
 
 def test_scale_multiplies_gradients_only():

@@ -72,11 +72,11 @@ def transform_transposed(first, last, scratch, variant, like_w, kind, w, u, plan
 
 
 def filters(prepared, of):
-    """Panels of U of that algorithm. A training step needs them once, so that only those of the second use after a
-    refresh are kept; those of the first are valid until the next call."""
+    """Panels of U of that algorithm. Only those of the third use after a refresh are kept (`early_use`); those
+    before are valid until the next call."""
     cin, cout = prepared.w.shape[2:]
     size = panels(cout) * of.p**2 * panel_bytes(cin, arithmetic(prepared.w.dtype))
-    if prepared.first_use():
+    if prepared.early_use():
         return write_filters(np.ascontiguousarray(prepared.w), workspace("filters", size), of)
     make = lambda w, old: write_filters(w, aligned((size,), np.uint8) if old is None else old, of)  # noqa: E731
     return prepared.form(("filters", of.p), make)

@@ -35,15 +35,18 @@ def forward(
 
 def backward(
     dy: Array, x: Array, w: Array, y: Array, activation: str = "relu",
-    *, needs_dx: bool = True, out: tuple[Array | None, ...] | None = None, prepared: object = None,
-    backend: str = "reference",
-) -> tuple[Array | None, Array, Array]:
-    """(dx, dw, db), equations (2) and (3). dx is None where `needs_dx` is false; `out` are buffers for the three."""
+    *, needs_dx: bool = True, needs_dw: bool = True, out: tuple[Array | None, ...] | None = None,
+    prepared: object = None, backend: str = "reference",
+) -> tuple[Array | None, Array | None, Array | None]:
+    """(dx, dw, db), equations (2) and (3); `out` are buffers for the three.
+
+    dx is None where `needs_dx` is false, dw and db are None where `needs_dw` is.
+    """
     check_activation(OP, activation)
     bind(OP, x=(x, "N Cin"), w=(w, "Cin Cout"), dy=(dy, "N Cout"), y=(y, "N Cout"))
     check_dtypes(OP, {"x": x, "w": w}, {"dy": dy, "y": y})
     dx, dw, db = out or (None, None, None)
     check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[1:]))
     return implementation(OP, backend).backward(
-        dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared
+        dy, x, w, y, activation, needs_dx=needs_dx, needs_dw=needs_dw, out=(dx, dw, db), prepared=prepared
     )

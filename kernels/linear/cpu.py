@@ -20,13 +20,15 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     return deliver(out, y)
 
 
-def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+def backward(dy, x, w, y, activation, *, needs_dx=True, needs_dw=True, out=(None, None, None), prepared=None):
     check_storage("linear", x, dy, y)
     (n, cin), cout, dx = x.shape, w.shape[1], None
     dy, y = dy[:, None, None], y[:, None, None]
     z, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype, border=False)
     if needs_dx:
         dx = deliver(out[0], data_gradient(z, x, prepared or prepare(w), target(out[0], x.shape, x.dtype)))
+    if not needs_dw:
+        return dx, None, None
     dw = target(out[1], w.shape, np.float32, whole=True)
     c, _ = weight_gradient(matrix(x), x.dtype, cin, Grid(n, 1, 1, 1), [Run(0, 0, cin)], z, cout, border=0, out=dw)
     if c is not dw:
@@ -36,7 +38,7 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), 
 
 def multiply(x, prepared, bias, y, activation):
     """y = act(bias + x w)."""
-    if len(x) <= FEW and prepared.first_use():
+    if len(x) <= FEW and prepared.early_use():
         product(matrix(x), np.ascontiguousarray(prepared.w), bias, y, activation)
         return
     panels = prepared.form("forward", lambda w, old: packed(w[None], [[0]], old))

@@ -75,12 +75,14 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     return y
 
 
-def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+def backward(dy, x, w, y, activation, *, needs_dx=True, needs_dw=True, out=(None, None, None), prepared=None):
     launch.check(OP, dy=dy, x=x, w=w, y=y, dx=out[0], dw=out[1], db=out[2])
     dx = None
     if needs_dx:
         dx = launch.empty(x.shape, x.dtype) if out[0] is None else out[0]
         backward_data(OP, pick("backward_data", x.shape[0], dy, x, y), dy, y, w, dx, activation)
+    if not needs_dw:
+        return dx, None, None
     dw, db = gradients(w, *out[1:])
     return dx, *backward_weights(OP, pick("backward_weights", x.shape[0], dy, x, y), dy, x, y, activation, dw, db)
 

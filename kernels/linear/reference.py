@@ -14,7 +14,9 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     return write(out, activate(z, activation))
 
 
-def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+def backward(dy, x, w, y, activation, *, needs_dx=True, needs_dw=True, out=(None, None, None), prepared=None):
     dz = activation_backward(dy, y, activation)
     dx = write(out[0], dz @ w.T) if needs_dx else None
+    if not needs_dw:
+        return dx, None, None
     return dx, write(out[1], (x.T @ dz).astype(sum_dtype(x.dtype), copy=False)), write(out[2], dz.sum(0))

@@ -140,14 +140,17 @@ def test_micro_batches_sum_to_the_whole_batch(case, micro_batch):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_micro_batches_of_the_cpu_backend(dtype):
-    """The only difference is the order of float32 sums."""
+    """As near to exact gradients as the whole batch: smaller ones may take other algorithms, which round elsewhere."""
     net, batch = make(width=0.25, dtype=dtype, backend="cpu", images=5)
-    want = net.loss_and_gradients(**batch)
-    gradient = net.gradients.flat.copy()
-    net.micro_batch = 2
-    found = net.loss_and_gradients(**batch)
-    np.testing.assert_allclose(found["total"], want["total"], rtol=1e-5)
-    assert np.linalg.norm(net.gradients.flat - gradient) < 1e-5 * np.linalg.norm(gradient)
+    exact, same = make(width=0.25, images=5)
+    for name, view in (net.low_precision or net.parameters).views.items():
+        exact.parameters.views[name][...] = (net.parameters.views[name] if name.endswith("bias") else view)
+    losses = [exact.loss_and_gradients(**same), net.loss_and_gradients(**batch)]
+    error = lambda: np.linalg.norm(net.gradients.flat - exact.gradients.flat)  # noqa: E731
+    whole, net.micro_batch = error(), 2
+    losses.append(net.loss_and_gradients(**batch))
+    assert error() < 1.5 * whole < 0.1 * np.linalg.norm(exact.gradients.flat)
+    np.testing.assert_allclose([x["total"] for x in losses], losses[0]["total"], rtol=1e-3)
 
 
 def test_the_cpu_backend_splits_large_batches():

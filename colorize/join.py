@@ -8,7 +8,6 @@ so that Y stays as it is, and with it the grey code of each saved pixel, up to t
 bands are worked on a few at a time; what is held at full size is the luminance and the result.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 from colorize.luminance import Y_OF_RGB, bands, lightness
 from kernels import color
 from kernels.color.reference import lab_to_linear, linear_to_rgb, rgb_to_linear
+from kernels.cores import cores
 
 THREADS = 8  # at most: each holds some 20 MB while it works
 SPREAD = 0.3  # of grey codes, in `guided`: better than bilinear in every figure of `colorize.upsampling`, as 0.2 is not
@@ -61,7 +61,7 @@ def join(
         pixels[rows] = codes if dtype.kind == "f" else np.rint(codes)
         return forced
 
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(THREADS, cores())) as pool:
         return pixels, sum(pool.map(band, bands(height, width)))
 
 

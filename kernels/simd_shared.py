@@ -65,9 +65,6 @@ def pause(ctx):
 def futex(ctx, at, action, value):
     """WAIT: sleeps while the word is `value`, or a moment; WAKE: wakes so many."""
     def code(context, builder, sig, args):
-        if platform.machine() not in SYSTEM_CALL:
-            call(builder, "sched_yield", I32, [])
-            return context.get_dummy_value()
         kind = ir.FunctionType(I64, [I64], var_arg=True)
         function = cgutils.get_or_insert_function(builder.module, kind, "syscall")
         number, none = ir.Constant(I64, SYSTEM_CALL[platform.machine()]), ir.Constant(I64, 0)

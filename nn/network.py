@@ -178,8 +178,9 @@ class Network:
         name once its gradients are complete. The class gradient reaches `class`, `global_fc`, `global` and `low` only.
         """
         shapes = self.check(luminance, global_input)
-        if self.settings.global_size and labels is None:
-            raise ValueError("network: labels are needed where there is a global branch")
+        for name, x in {"chroma": chroma, "labels": labels}.items():
+            if x is not None and len(x) != len(luminance):
+                raise ValueError(f"network: {name} must be of {len(luminance)} pictures like luminance, got {len(x)}")
         parts = self.parts(*luminance.shape[:3])
         buffers = self.training.use_for((shapes, parts))
         chroma_losses, class_losses = [], []
@@ -193,6 +194,8 @@ class Network:
             chroma_losses.append(loss)
             dlogits = None
             if logits is not None:
+                if labels is None:
+                    raise ValueError("network: labels are needed where there is a global branch")
                 dlogits = buffers.get("dlogits", *like(logits))
                 loss, dlogits = class_loss.value_and_gradient(
                     logits, labels[part.rows], alpha * scale * part.share, self.settings.class_loss, out=dlogits,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 
-from kernels import dispatch, simd, simd_pool
+from kernels import cores, dispatch, simd, simd_pool
 from kernels.simd_shared import field, write
 from tests import helpers
 from tests.test_cpu_layers import border, drawn
@@ -55,6 +55,60 @@ def test_same_bits_for_every_number_of_threads(op, sizes, options, dtype, thread
     for n in (1, 2, 3, 5):
         threads(n)
         assert bits(case, dtype) == want, n
+
+
+def test_same_bits_from_threads_in_python(threads, monkeypatch):
+    """As on other systems than Linux; an error in a helper is one."""
+    case = drawn("conv3x3", dict(N=2, H=30, W=28, Cin=32, Cout=64), stride=1)
+    threads(3)
+    want = bits(case, np.float32)
+    threads(3)
+    monkeypatch.setattr(simd.Pool, "kind", "simd_threads")
+    assert bits(case, np.float32) == want
+    arguments = np.uint16(1), np.float32(0), np.zeros(300, np.int64), np.zeros((3, 4), np.int32), 0.0
+    with pytest.raises(ValueError, match="unit 5"):
+        simd.launch(count_units, 300, 0, *arguments, True)
+
+
+ELSEWHERE = """
+import os, sys
+import numba, numpy as np
+del os.sched_getaffinity
+sys.platform = "darwin"
+from kernels import conv3x3, simd
+simd.set_threads(2)
+x, w = np.ones((2, 9, 9, 3), np.float32), np.ones((3, 3, 3, 8), np.float32)
+y = conv3x3.forward(x, w, np.zeros(8, np.float32), backend="cpu")
+print(y[0, 4, 4, 0], "kernels.simd_pool" in sys.modules, type(simd.Pool.helpers).__module__)
+"""
+
+
+def test_without_what_only_linux_has():
+    found = run("-c", ELSEWHERE)
+    assert found.stdout == "27.0 False kernels.simd_threads\n", found.stderr
+
+
+@pytest.mark.parametrize("lines, files, want", [
+    ("0::/", {"cpu.max": "150000 100000"}, [1.5]),
+    ("0::/", {"cpu.max": "max 100000"}, []),
+    ("0::/pod/one", {"pod/cpu.max": "400000 100000", "pod/one/cpu.max": "200000 100000"}, [2.0, 4.0]),
+    ("3:cpu,cpuacct:/a\n2:memory:/b", {"cpu/a/cpu.cfs_quota_us": "50000", "cpu/a/cpu.cfs_period_us": "100000",
+                                       "cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, [0.5]),
+    ("0::/../../elsewhere", {}, []),
+    (None, {}, []),
+])  # fmt: skip
+def test_limits_of_control_groups(lines, files, want, tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    if lines is not None:
+        own.write_text(lines + "\n")
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert cores.shares(tmp_path, own) == want
+    monkeypatch.setattr(cores, "GROUPS", tmp_path)
+    monkeypatch.setattr(cores, "OWN", own)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert cores.cores() == min([8, *(-int(-x // 1) for x in want)])
 
 
 def test_several_python_threads_at_once():

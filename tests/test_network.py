@@ -355,3 +355,16 @@ def test_views_are_aligned_and_nothing_lies_between_them():
         starts = [view.__array_interface__["data"][0] - buffer.flat.ctypes.data for view in buffer.views.values()]
         assert all(start % (32 * 4) == 0 for start in starts)
     assert np.count_nonzero(net.gradients.flat) <= sum(view.size for view in net.gradients.views.values())
+
+
+@pytest.mark.parametrize("name, message", [
+    ("chroma", "network: chroma must be of 2 pictures like luminance, got 3"),
+    ("labels", "network: labels must be of 2 pictures like luminance, got 3"),
+    (None, "network: labels are needed where there is a global branch"),
+])  # fmt: skip
+def test_what_does_not_fit_the_pictures_is_refused(name, message):
+    net, batch = make()
+    wrong = {name: np.concatenate([batch[name], batch[name][:1]])} if name else {"labels": None}
+    with pytest.raises(ValueError) as caught:
+        net.loss_and_gradients(**batch | wrong)
+    assert str(caught.value) == message

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from kernels import class_loss, color
+from kernels.cores import cores
 from kernels.dispatch import BACKENDS
 from nn import ALPHA, default_backend, default_dtype
 from nn.parameters import INITIALIZATIONS
 from train import TrainError
 from train.pictures import NEAR_GREY
 
-CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CPUS = cores()
 
 
 def number(kind: type, low: float, high: float = float("inf"), multiple: int = 1):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,9 @@ CASES = [
     ("linear", dict(N=5, Cin=700, Cout=300), {}),
     ("fusion", dict(N=2, H=9, W=9, Cm=32, Cg=16, Cout=48), {}),
 ]
+
+
+needs_pool = pytest.mark.skipif(simd.Pool.kind != "simd_pool", reason="threads are in Python here")
 
 
 def run(*arguments, **environment):
@@ -175,7 +179,8 @@ SMALL = "import numpy as np; from kernels import adadelta; adadelta.step(*np.one
 @pytest.mark.slow  # compiles everything anew
 def test_nothing_compiles_twice(tmp_path):
     """The first process compiles and says so; the second one does neither; another level has code of its own."""
-    for level, lines in ((simd.LEVEL, 1), (simd.LEVEL, 0), ("generic", 1), ("generic", 0)):
+    other = [level for level in simd.available() if level != simd.LEVEL][-1:]
+    for level, lines in product([simd.LEVEL, *other], (1, 0)):
         found = run("-c", SMALL, LTBC_CACHE=str(tmp_path), LTBC_CPU=level)
         assert found.returncode == 0, found.stderr
         want = f"cpu: compiling adadelta.cpu.update for {level}\n" * lines
@@ -251,6 +256,7 @@ def test_arguments_of_every_kind(threads):
     np.testing.assert_array_equal(*found)
 
 
+@needs_pool
 def test_a_kernel_that_raises_is_an_error(threads):
     counts, table = np.zeros(300, np.int64), np.zeros((3, 4), np.int32)
     arguments = np.uint16(1), np.float32(0), counts, table, 0.0
@@ -261,6 +267,7 @@ def test_a_kernel_that_raises_is_an_error(threads):
     assert counts[299] == 2
 
 
+@needs_pool
 def test_another_way_of_calling_is_refused(threads):
     """A Numba that hands arrays or numbers over in other words than we do is found out before a kernel is called."""
     threads(2)
@@ -273,6 +280,7 @@ def test_another_way_of_calling_is_refused(threads):
             simd_pool.check_convention(found, other)
 
 
+@needs_pool
 def test_more_arguments_than_a_kernel_can_have(threads):
     threads(2)
     with pytest.raises(TypeError, match="cpu: a kernel takes at most 96 words and 8 numbers, got 99 and 0"):

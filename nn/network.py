@@ -48,6 +48,8 @@ class Network:
         self.settings = Settings(width, names, global_size, fusion, class_loss, color_space)
         self.backend, self.xp, self.dtype, self.micro_batch = backend, xp, as_dtype(dtype), micro_batch
         check_dtype(backend, self.dtype.name)
+        if micro_batch is not None and micro_batch < 1:
+            raise ValueError(f"network: micro_batch must be at least 1, got {micro_batch}")
         master = np.float64 if self.dtype == np.float64 else np.float32
         self.parameters = Parameters(self.settings, master, xp)
         self.gradients = Parameters(self.settings, master, xp)
@@ -175,7 +177,8 @@ class Network:
 
         Overwrites `gradients` with scale times the gradient of total. chroma: the target `[N, H/2, W/2, C]` of
         `kernels.color.encode`. labels: integers `[N]`, not needed without global branch. done: called with a layer's
-        name once its gradients are complete. The class gradient reaches `class`, `global_fc`, `global` and `low` only.
+        name once its gradients are complete, in the last micro-batch. The class gradient reaches `class`, `global_fc`,
+        `global` and `low` only.
         """
         shapes = self.check(luminance, global_input)
         for name, x in {"chroma": chroma, "labels": labels}.items():

@@ -160,6 +160,8 @@ def test_the_cpu_backend_splits_large_batches():
     assert sizes(cpu, 16, 224, 224) == [16] and sizes(cpu, 2, 2000, 2000) == [1, 1]
     assert sizes(Network(0.06, 5), 64, 224, 224) == [64]
     assert sizes(Network(0.06, 5, micro_batch=10), 32, 224, 224) == [8, 8, 8, 8]
+    with pytest.raises(ValueError, match="network: micro_batch must be at least 1, got 0"):
+        Network(0.06, 5, micro_batch=0)
 
 
 def test_scale_multiplies_gradients_only():

@@ -20,6 +20,7 @@ def of(file: str, *rows: tuple[str, str, str, str]) -> list[Mutation]:
     return [Mutation(name, file, old, new, test if "::" in test else own + test) for name, old, new, test in rows]
 
 
+MICRO = "tests/test_network.py::test_micro_batches_sum_to_the_whole_batch"
 MUTATIONS = [
     *of(
         "kernels/arrays.py",
@@ -161,22 +162,35 @@ MUTATIONS = [
     ),
     *of(
         "nn/network.py",
-        ("forgotten branch gradient: class scores", "dhidden += self.class_.backward(dlogits, done=done)",
-         "self.class_.backward(dlogits, done=done)",
+        ("forgotten branch gradient: class scores", "dhidden += self.class_.backward(dlogits, part, done=done)",
+         "self.class_.backward(dlogits, part, done=done)",
          "tests/test_network.py::test_loss_and_every_gradient_equal_autograd"),
         ("forgotten branch gradient: global features", "dispatch.add(dlow, dcopy, self.backend)", "dcopy",
          "tests/test_network.py::test_loss_and_every_gradient_equal_autograd"),
         ("forgotten branch gradient: the copy's weights", '.{kind}"] += self.copy_gradients',
          '.{kind}"] += 0 * self.copy_gradients', "tests/test_network.py::test_gradients_with_a_foreign_global_input"),
-        ("class gradient without alpha", "alpha * scale, self.settings", "scale, self.settings",
+        ("class gradient without alpha", "alpha * scale * part", "scale * part",
          "tests/test_network.py::test_ten_steps_equal_torch"),
-        ("class gradient leaks into mid", "dlow = self.mid.backward(dmid, done=done)",
-         "dmid += 0 if dlogits is None else dlogits.mean()\n        dlow = self.mid.backward(dmid, done=done)",
+        ("class gradient leaks into mid", "dlow = self.mid.backward(dmid, part, done=done)",
+         "dmid += 0 if dlogits is None else dlogits.mean()\n        dlow = self.mid.backward(dmid, part, done=done)",
          "tests/test_network.py::test_class_gradient_stays_out_of_the_color_branch"),
         ("class scores from the global vector's layer", "self.class_.forward(hidden, buffers, keep)",
          "self.class_.forward(hidden * 0.5, buffers, keep)",
          "tests/test_network.py::test_loss_and_every_gradient_equal_autograd"),
         ("the picture for its copy", "copy = resize(luminance, *size) if global_input is None else global_input",
          "copy = resize(luminance, *size)", "tests/test_network.py::test_gradients_with_a_foreign_global_input"),
+        ("micro-batches as if each were the batch", "predicted, chroma[part.rows], scale * part.share",
+         "predicted, chroma[part.rows], scale", MICRO),
+        ("labels of the first micro-batch for all", "labels[part.rows]", "labels[:part.stop - part.start]", MICRO),
+        ("losses of micro-batches not weighted", "sum(part.share * mean", "sum(mean / len(parts)", MICRO),
+        ("the copy's weights added each time", "        if not part.last:\n            return\n", "", MICRO),
+    ),
+    *of(
+        "nn/layers.py",
+        ("gradients of the last micro-batch only", "if part.first:", "if True:", MICRO),
+        ("gradients of earlier micro-batches added twice", "if x is not total:", "if True:", MICRO),
+        ("fully connected layers see the last micro-batch only", "whole[part.rows] = a",
+         "whole[:] = 0\n            whole[part.rows] = a", MICRO),
+        ("a layer is done before its last micro-batch", "if done and part.last:", "if done:", MICRO),
     ),
 ]

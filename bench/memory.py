@@ -32,8 +32,9 @@ def peak(timeout: float = 600, **task: Any) -> dict[str, Any]:
 
 
 def main(argument: str) -> None:
-    """Does a task and prints its JSON: once to warm up, then (a second step finds gradients and optimizer state) at
-    least `runs` times and for about a second where there is more than one.
+    """Does a task and prints its JSON: a forward pass three times to warm up (from their third use on, ours keeps packed
+    weights), a step once (a second one finds gradients and optimizer state), then at least `runs` times and for about
+    a second where there is more than one.
 
     {"side": "ours" | [a PyTorch configuration], "work": "forward" | "step", "batch", "size": [H, W], "global_size",
     "width", "backend", "dtype", "runs"}
@@ -65,7 +66,8 @@ def main(argument: str) -> None:
         before = held(backend, "resident")  # our network, from which PyTorch's is copied, is not counted
         work = side.work(task["work"], Config(*task["side"]))
     clock = Events(flushed=False) if backend == "gpu" else Wall(flushed=False)
-    clock.time(work)
+    for _ in range(3 if task["work"] == "forward" else 1):
+        clock.time(work)
     seconds: list[float] = []
     runs = task.get("runs", 1)
     with Others() as others:

@@ -32,9 +32,9 @@ def peak(timeout: float = 600, **task: Any) -> dict[str, Any]:
 
 
 def main(argument: str) -> None:
-    """Does a task and prints its JSON: a forward pass three times to warm up (from their third use on, ours keeps packed
-    weights), a step once (a second one finds gradients and optimizer state), then at least `runs` times and for about
-    a second where there is more than one.
+    """Does a task and prints its JSON. Warms up first: a forward pass three times (from their third use on, ours keeps
+    packed weights), a step once (a second one finds gradients and optimizer state). Then at least `runs` times, and for
+    about a second where there is more than one.
 
     {"side": "ours" | [a PyTorch configuration], "work": "forward" | "step", "batch", "size": [H, W], "global_size",
     "width", "backend", "dtype", "runs"}

@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
     except (ImageError, WeightsError) as error:
         return fail(str(error))
     except OSError as error:
-        return fail(f"the page cannot be opened ({error.strerror or error})")
+        named = f"is port {chosen.port} free? Without --port, a free one is found" if chosen.port else error
+        return fail(f"the page cannot be opened ({error.strerror or named})")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -204,6 +205,18 @@ def test_two_users_at_once(server, photographs):
             assert name in chromium.wait("return document.querySelector('#caption')?.innerText")
             assert chromium.run("return document.querySelectorAll('#photos img').length") == 0, "one has no strip"
     assert gone(folder)
+
+
+@pytest.mark.skipif(not find_spec("gradio"), reason="needs gradio")
+def test_a_port_that_is_taken_is_told(tmp_path):
+    network().save(tmp_path / "tiny.safetensors")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = subprocess.run([sys.executable, "-m", "colorize", "serve", "--weights", tmp_path / "tiny.safetensors",
+                                "--port", str(port)], cwd=ROOT, capture_output=True, text=True)  # fmt: skip
+    assert found.returncode == 1
+    assert found.stderr.endswith(f"\ncolorize: the page cannot be opened (is port {port} free? Without --port, a free "
+                                 "one is found)\n")  # fmt: skip
 
 
 def test_without_gradio_is_one_line(monkeypatch, capsys):

@@ -74,9 +74,9 @@ class Buffers:
             memory = self.arrays["turn", which] = dispatch.allocate((size,), np.uint8, self.backend, self.xp)
         return memory[:size].view(dtype).reshape(shape)
 
-    def targets(self, gradients: tuple[Array, ...], part: Part) -> tuple[Array, ...]:
-        """Where kernels write a part's gradients, for `add`: of the first, into the gradients themselves."""
-        if part.first:
+    def targets(self, gradients: tuple[Array, ...], adds: bool) -> tuple[Array, ...]:
+        """Where kernels write gradients, for `add`: into the arrays themselves where there is nothing to add to yet."""
+        if not adds:
             return gradients
         return tuple(self.turn(f"gradient {i}", *like(g)) for i, g in enumerate(gradients))
 
@@ -149,9 +149,11 @@ class Chain:
         return x
 
     def backward(
-        self, dy: Array, part: Part, needs_dx: bool = True, done: Callable[[str], None] | None = None
+        self, dy: Array, part: Part, needs_dx: bool = True, adds: bool = False,
+        done: Callable[[str], None] | None = None,
     ) -> Array:
-        """dx of the first layer (or None); fills this chain's gradients, or adds to them after the batch's first part.
+        """dx of the first layer (or None); fills this chain's gradients, or adds to them: after the batch's first part,
+        and with `adds`, where another chain has filled them already.
 
         The gradients in between take the place of the activations where layers do that, else they pass
         through two memories that all chains share. done: called with each layer's name after the batch's last part.
@@ -171,7 +173,7 @@ class Chain:
                 dy = self.backward_in_parts(layer, dy, x, y, dx, gradients, part)
             else:
                 through = {"through": self.layers[i - 1].spec.activation} if over else {}
-                into = self.buffers.targets(gradients, part)
+                into = self.buffers.targets(gradients, adds or not part.first)
                 out = (x if over else dx, *into)
                 dy = layer.backward(dy, x, y=y, out=out, derived=derived, needs_dx=wanted, **through)[0]
                 self.buffers.add(gradients, into)

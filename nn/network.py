@@ -74,9 +74,7 @@ class Network:
             self.first_fc = Chain("fc", parts["global_fc"][:2], own)
             self.last_fc = Chain("last fc", parts["global_fc"][2:], own)
             self.class_ = Chain("class", parts["class"], own)
-            # the low-level layers once more, for the resized copy: same weights, gradients of its own
-            self.copy_gradients: dict[str, Array] = {}
-            self.low_copy = Chain("low of the copy", parts["low"], self.copy_gradients)
+            self.low_copy = Chain("low of the copy", parts["low"], own)  # the low-level layers, for the resized copy
         self.inference, self.looking, self.training = (Buffers(self.backend, self.xp) for _ in range(3))
         self.fused: tuple[tuple[Array, ...], Array] = ((), None)  # inputs and output of the fusion layer
 
@@ -235,21 +233,9 @@ class Network:
         dcopy = self.global_.backward(dfeatures.reshape(self.global_.kept[-1].shape), part, done=done)
         if self.shared:
             dispatch.add(dlow, dcopy, self.backend)  # fork: mid-level and global branch
-            self.low.backward(dlow, part, needs_dx=False, done=done)
-            return
-        for layer in self.low.layers:
-            for kind in ("weight", "bias"):
-                name = f"{layer.spec.name}.{kind}"
-                self.copy_gradients[name] = buffers.get(name, *like(self.gradients.views[name]))
-        self.low_copy.backward(dcopy, part, needs_dx=False)
-        self.low.backward(dlow, part, needs_dx=False)
-        if not part.last:
-            return
-        for layer in reversed(self.low.layers):  # fork: the same layers saw the picture and its copy
-            for kind in ("weight", "bias"):
-                self.gradients.views[f"{layer.spec.name}.{kind}"] += self.copy_gradients[f"{layer.spec.name}.{kind}"]
-            if done:
-                done(layer.spec.name)
+        else:
+            self.low_copy.backward(dcopy, part, needs_dx=False)  # fork: the same layers saw the picture and its copy
+        self.low.backward(dlow, part, needs_dx=False, adds=not self.shared, done=done)
 
     def unfuse(
         self, dfused: Array, buffers: Buffers, part: Part, done: Callable[[str], None] | None
@@ -258,7 +244,7 @@ class Network:
         (inputs, fused), self.fused = self.fused, ((), None)
         out = [buffers.get(("backward of fusion", i), *like(x)) for i, x in enumerate(inputs)]
         gradients = self.gradients.views["fusion.weight"], self.gradients.views["fusion.bias"]
-        into = buffers.targets(gradients, part)
+        into = buffers.targets(gradients, adds=not part.first)
         dx = self.fusion.backward(dfused.reshape(fused.shape), *inputs, y=fused, out=(*out, *into))
         buffers.add(gradients, into)
         if done and part.last:

@@ -144,7 +144,7 @@ def test_micro_batches_of_the_cpu_backend(dtype):
     net, batch = make(width=0.25, dtype=dtype, backend="cpu", images=5)
     exact, same = make(width=0.25, images=5)
     for name, view in (net.low_precision or net.parameters).views.items():
-        exact.parameters.views[name][...] = (net.parameters.views[name] if name.endswith("bias") else view)
+        exact.parameters.views[name][...] = net.parameters.views[name] if name.endswith("bias") else view
     losses = [exact.loss_and_gradients(**same), net.loss_and_gradients(**batch)]
     error = lambda: np.linalg.norm(net.gradients.flat - exact.gradients.flat)  # noqa: E731
     whole, net.micro_batch = error(), 2

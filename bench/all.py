@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.machine import short_name
+from bench.measure.machine import short_name
 from bench.report import ROOT
 
 PARTS = ("network", "kernels", "scaling", "diff")

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from bench import CheckError, options, results
-from bench.calls import call, place
-from bench.cases import Case, cases
-from bench.check import Allowed, allowed, compare, reference
-from bench.machine import machine
-from bench.network_work import inputs
-from kernels.arrays import sum_dtype
-from kernels.compare import relative_error, to_float64
-from nn import Network
-from nn.backends import array_module_of
-from nn.layers import Layer
-from nn.network import as_dtype
+from bench.measure.calls import call, place
+from bench.measure.cases import Case, cases
+from bench.measure.check import Allowed, allowed, compare, reference
+from bench.measure.machine import machine
+from bench.measure.work import inputs
+from ltbc.kernels.arrays import sum_dtype
+from ltbc.kernels.compare import relative_error, to_float64
+from ltbc.nn import Network
+from ltbc.nn.backends import array_module_of
+from ltbc.nn.layers import Layer
+from ltbc.nn.network import as_dtype
 
 COLUMNS = "{:<13} {:<8} {:>9} {:>9} {:>9} {:>10}  {:>11} {:<5} {}"
 HEADER = ("layer", "result", "error", "largest", "mean", "tolerance", "in network", "", "from")

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import ml_dtypes  # noqa: F401 (teaches NumPy the name bfloat16)
 import numpy as np
 
-from bench.gpu_cases import cases
-from bench.sass import ATOMICS, COPIES, TENSOR, TMA, report
-from kernels.arrays import sum_dtype
-from kernels.targets import Pointer, Target
+from bench.measure.gpu_cases import cases
+from bench.measure.sass import ATOMICS, COPIES, TENSOR, TMA, report
+from ltbc.kernels.arrays import sum_dtype
+from ltbc.kernels.gpu.targets import Pointer, Target
 
 DTYPES = ("bfloat16", "float16", "float32", "tf32")  # the last: float32, with products in TF32
 
@@ -82,7 +82,7 @@ class Offline(Target):
         return 0, 0
 
     def run(self, kernel: Any, grid: tuple[int, ...], args: list, options: dict) -> None:
-        from kernels import launch
+        from ltbc.kernels.gpu import launch
 
         launch.triton.runtime.driver.set_active(OfflineDriver(self.capability))
         with launch.without_torch():
@@ -92,7 +92,7 @@ class Offline(Target):
 def compile_case(job: tuple[str, int, str, str, str, list[int]]) -> list[dict]:
     """Rows of the report for one architecture, side, dtype, operation and layer, at each batch: by one process, so
     that what two batches have in common is compiled once."""
-    from kernels import launch
+    from ltbc.kernels.gpu import launch
 
     arch, side, dtype, op, layer, batches = job
     launch.set_float32_products("tf32" if dtype == "tf32" else "exact")

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from bench import BenchError, CheckError, options, results
-from bench.calls import arguments, call, place
-from bench.cases import Case, cases
-from bench.ceilings import Ceilings, ceilings
-from bench.check import check
-from bench.machine import core_count, machine
-from bench.timing import Events, Race, Spread, Wall, race
-from bench.torch_ops import configure, torch_calls
-from nn.network import as_dtype
+from bench.measure.calls import arguments, call, place
+from bench.measure.cases import Case, cases
+from bench.measure.ceilings import Ceilings, ceilings
+from bench.measure.check import check
+from bench.measure.machine import core_count, machine
+from bench.measure.timing import Events, Race, Spread, Wall, race
+from bench.torch.ops import configure, torch_calls
+from ltbc.nn.network import as_dtype
 
 COLUMNS = "{:<18} {:<12} {:<9} {:>9} {:>19} {:>8} {:>7} {:>6} {:>8} {:>7} {:>9} {:>6} {:>13} {}"
 HEADER = ("operation", "layer", "work", "median", "20 to 80 %", "TFLOP/s", "matrix", "done", "GB/s", "memory",
@@ -152,7 +152,7 @@ def done(case: Case, dtype: str) -> float:
     """The operations of the cpu backend's method, those of tiles beyond an edge included."""
     if case.op != "conv3x3":
         return case.flops
-    from kernels.conv3x3.winograd import algorithm
+    from ltbc.kernels.conv3x3.winograd import algorithm
 
     y, (*_, cin, cout) = case.results.get("y") or case.inputs["y"], case.inputs["w"]
     of = algorithm(as_dtype(dtype), case.options["stride"], cin, cout, *y[:3])

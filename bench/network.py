@@ -13,15 +13,15 @@ import time
 from typing import Any
 
 from bench import BenchError, options, results
-from bench.machine import core_count, machine
-from bench.memory import peak
-from bench.network_work import OurStep, check_network, data_seconds, inputs, on_host, our_work, torch_device
-from bench.timing import Events, Race, Spread, Times, Wall, race
-from bench.torch_configs import Config, TorchSide
-from bench.torch_ops import configure
-from bench.trials import fastest, trials
-from nn import Network
-from nn.backends import array_module_of
+from bench.measure.machine import core_count, machine
+from bench.measure.memory import peak
+from bench.measure.timing import Events, Race, Spread, Times, Wall, race
+from bench.measure.trials import fastest, trials
+from bench.measure.work import OurStep, check_network, data_seconds, inputs, on_host, our_work, torch_device
+from bench.torch.configs import Config, TorchSide
+from bench.torch.ops import configure
+from ltbc.nn import Network
+from ltbc.nn.backends import array_module_of
 
 QUICK_MINUTES, MINUTES = 0.85, 7.3
 ROUNDS = (3, 15)

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from bench import BenchError
-from kernels.dispatch import BACKENDS, implementation
-from nn import Settings, default_backend
-from nn.backends import OPERATIONS, array_module_of, complete
+from ltbc.kernels.dispatch import BACKENDS, implementation
+from ltbc.nn import Settings, default_backend
+from ltbc.nn.backends import OPERATIONS, array_module_of, complete
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 OF_BACKEND = {"reference": ("float32", "float64"), "cpu": ("bfloat16", "float32"), "gpu": DTYPES[:3]}  # to measure
@@ -76,7 +76,7 @@ def refusal(backend: str) -> str:
         for op in sorted(OPERATIONS):
             implementation(op, backend)
         if backend == "gpu":
-            from kernels import launch
+            from ltbc.kernels.gpu import launch
 
             launch.target()
             array_module_of(backend)  # Triton's interpreter needs no CuPy, the network does

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import BenchError, options, programs, results
-from bench.machine import core_count, machine
-from bench.memory import peak
-from bench.timing import Spread
+from bench import BenchError, options, results
+from bench.measure import programs
+from bench.measure.machine import core_count, machine
+from bench.measure.memory import peak
+from bench.measure.timing import Spread
 
 SIDES = (224, 384, 512, 768, 1024, 1536, 2048)
 BATCHES, WIDTHS = (1, 2, 4, 8, 16, 32), (0.25, 0.5, 0.75, 1.0, 1.5)

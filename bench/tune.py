@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import BenchError, CheckError, options, results
-from bench.calls import arguments, call, place
-from bench.cases import Case, cases
-from bench.check import check
-from bench.machine import machine
-from bench.timing import Events, race
-from kernels import launch
+from bench.measure.calls import arguments, call, place
+from bench.measure.cases import Case, cases
+from bench.measure.check import check
+from bench.measure.machine import machine
+from bench.measure.timing import Events, race
+from ltbc.kernels.gpu import launch
 
 Tile = dict[str, int]
 SECONDS, ROUNDS = 0.05, (5, 30)  # for each tile

@@ -1,5 +1,5 @@
 """Colors for black-and-white photographs, their luminance kept: the program and its three-line Python interface."""
 
-from colorize.colorizer import Colorizer
+from ltbc.colorize.colorizer import Colorizer
 
 __all__ = ["Colorizer"]

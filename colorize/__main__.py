@@ -12,12 +12,12 @@ import warnings
 
 from tqdm import tqdm
 
-from colorize import export, files, images, options, serve
-from colorize.colorizer import WEIGHTS, Colorizer
-from colorize.options import fail
-from colorize.paths import Job, plan
-from colorize.picture import ImageError
-from nn import WeightsError
+from ltbc.colorize import export, files, images, options, serve
+from ltbc.colorize.colorizer import WEIGHTS, Colorizer
+from ltbc.colorize.options import fail
+from ltbc.colorize.paths import Job, plan
+from ltbc.colorize.picture import ImageError
+from ltbc.nn import WeightsError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,13 +10,13 @@ from typing import NamedTuple, overload
 import numpy as np
 from PIL import Image
 
-from colorize import join, memory
-from colorize.luminance import bands, lightness
-from colorize.picture import Picture, from_array, from_pil
-from kernels.arrays import Array
-from nn import Network, WeightsError, default_backend, default_dtype, tiles
-from nn.backends import array_module_of
-from nn.resize import triangle_weights
+from ltbc.colorize import join, memory
+from ltbc.colorize.luminance import bands, lightness
+from ltbc.colorize.picture import Picture, from_array, from_pil
+from ltbc.kernels.arrays import Array
+from ltbc.nn import Network, WeightsError, default_backend, default_dtype, tiles
+from ltbc.nn.backends import array_module_of
+from ltbc.nn.resize import triangle_weights
 
 WEIGHTS = Path(__file__).parent / "weights.safetensors"
 NO_WEIGHTS = (
@@ -45,14 +45,14 @@ class Colored(NamedTuple):
 class Colorizer:
     """Colors photographs and keeps their luminance.
 
-        from colorize import Colorizer
+        from ltbc.colorize import Colorizer
         colorizer = Colorizer()
         colored = colorizer(image)
 
     weights: a file that training wrote, or a `Network`; by default the file that comes with the program. backend:
     reference, cpu or gpu; by default the best that this machine has. render_size: longest side, in pixels, of the
     picture that the network sees, or "full"; by default three times the side that its global branch sees, where the
-    colors of whole photographs come nearest to the true ones (WEIGHTS.md, `colorize.render_sizes`). dtype: of the
+    colors of whole photographs come nearest to the true ones (WEIGHTS.md, `ltbc.colorize.experiments.render_sizes`). dtype: of the
     activations; by default what the backend does best. max_memory: bytes that the process may take while the network
     runs: a picture that needs more goes through it in tiles, with the same result.
     One instance may be called from several threads: they take turns at the network, which is in memory once.
@@ -188,7 +188,7 @@ class Colorizer:
         return max(side, least)
 
     def encode(self, codes: np.ndarray) -> np.ndarray:
-        """The network's input, float32 `[h, w]`, of grey codes: what `kernels.color` makes of a grey picture."""
+        """The network's input, float32 `[h, w]`, of grey codes: what `ltbc.kernels.color` makes of a grey picture."""
         if self.settings.color_space != "lab":
             return codes * 2 - 1
         return (lightness(codes) / 50 - 1).astype(np.float32)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from colorize import tags
-from colorize.picture import ImageError, Planes, scaled
-from colorize.tags import LONG, SHORT, Directory, numbers
+from ltbc.colorize import tags
+from ltbc.colorize.picture import ImageError, Planes, scaled
+from ltbc.colorize.tags import LONG, SHORT, Directory, numbers
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOR_CHANNELS = {0: 1, 1: 1, 2: 3, 5: 4}  # TIFF's photometric interpretation: white or black is zero, RGB, CMYK

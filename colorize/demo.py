@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from colorize.colorizer import WEIGHTS, Colorizer
-from nn import Network
-from nn.backends import array_module_of, default_backend
-from train.__main__ import main as train
-from train.chroma import evaluate
-from train.data import scan
+from ltbc.colorize.colorizer import WEIGHTS, Colorizer
+from ltbc.nn import Network
+from ltbc.nn.backends import array_module_of, default_backend
+from ltbc.train.__main__ import main as train
+from ltbc.train.pictures.folder import scan
+from ltbc.train.score import evaluate
 
 PHOTOGRAPHS = Path(__file__).parent.parent / "train" / "photographs"
 RUN, SHEET = Path("runs/demo"), "contact_sheet.png"
@@ -69,8 +69,8 @@ def draw_contact_sheet(photographs: list[Path], colorizers: dict[str, Colorizer]
 
 def as_grey(picture: Image.Image) -> Image.Image:
     """What the network sees: the CIE luminance as grey."""
-    from kernels.color import RGB_TO_XYZ
-    from kernels.color.reference import linear_to_rgb, rgb_to_linear
+    from ltbc.kernels.color import RGB_TO_XYZ
+    from ltbc.kernels.color.reference import linear_to_rgb, rgb_to_linear
 
     grey = linear_to_rgb(rgb_to_linear(np.asarray(picture) / 255) @ RGB_TO_XYZ[1])
     return Image.fromarray(np.round(255 * np.clip(grey, 0, 1)).astype(np.uint8)).convert("RGB")

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from colorize import images, memory, preview
-from colorize.colorizer import Colored, Colorizer
-from colorize.paths import Job
-from colorize.picture import ImageError, Picture, from_pil
+from ltbc.colorize import images, memory, preview
+from ltbc.colorize.colorizer import Colored, Colorizer
+from ltbc.colorize.paths import Job
+from ltbc.colorize.picture import ImageError, Picture, from_pil
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from colorize.luminance import Y_OF_RGB, bands, lightness
-from kernels import color
-from kernels.color.reference import lab_to_linear, linear_to_rgb, rgb_to_linear
-from kernels.cores import cores
+from ltbc.colorize.luminance import Y_OF_RGB, bands, lightness
+from ltbc.kernels import color
+from ltbc.kernels.color.reference import lab_to_linear, linear_to_rgb, rgb_to_linear
+from ltbc.kernels.cpu.cores import cores
 
 THREADS = 8  # at most: each holds some 20 MB while it works
-SPREAD = 0.3  # of grey codes, in `guided`: better than bilinear in every figure of `colorize.upsampling`, as 0.2 is not
+SPREAD = 0.3  # of grey codes, in `guided`: better than bilinear in every figure of `ltbc.colorize.experiments.upsampling`, as 0.2 is not
 TINY = 1e-300
 UNTOUCHED = 0.999  # a color that keeps this share of its distance from grey does not count as forced
 

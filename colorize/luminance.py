@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kernels.color import RGB_TO_XYZ
-from kernels.color.reference import linear_to_rgb, rgb_to_linear
+from ltbc.kernels.color import RGB_TO_XYZ
+from ltbc.kernels.color.reference import linear_to_rgb, rgb_to_linear
 
 Y_OF_RGB = RGB_TO_XYZ[1]
 BAND = 1 << 16  # pixels worked on at once: few enough to stay in the cache

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from colorize import tags
-from colorize.tags import ASCII, BYTE, LONG, RATIONAL, SHORT, Directory
+from ltbc.colorize import tags
+from ltbc.colorize.tags import ASCII, BYTE, LONG, RATIONAL, SHORT, Directory
 
 STATEMENT = "Colors estimated by a neural network (let-there-be-color), not recorded"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"

@@ -5,10 +5,10 @@ import math
 import sys
 from typing import Any
 
-from colorize import images, memory
-from colorize.colorizer import FULL, NO_WEIGHTS, WEIGHTS, Colorizer
-from colorize.picture import ImageError
-from nn import WeightsError, default_backend, describe
+from ltbc.colorize import images, memory
+from ltbc.colorize.colorizer import FULL, NO_WEIGHTS, WEIGHTS, Colorizer
+from ltbc.colorize.picture import ImageError
+from ltbc.nn import WeightsError, default_backend, describe
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

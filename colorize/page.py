@@ -1,6 +1,6 @@
 """The page of `python -m colorize serve`: what stands on it and what its parts do. Only this file imports gradio.
 
-The work itself is in `colorize.session`. One photograph at a time is in work, whoever's it is, so that the limit of
+The work itself is in `ltbc.colorize.session`. One photograph at a time is in work, whoever's it is, so that the limit of
 memory holds for all open pages together.
 """
 
@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from colorize.colorizer import FULL, Colorizer
-from colorize.images import READ, WRITE
-from colorize.picture import ImageError
-from colorize.session import THUMBNAIL, Choice, Session
+from ltbc.colorize.colorizer import FULL, Colorizer
+from ltbc.colorize.images import READ, WRITE
+from ltbc.colorize.picture import ImageError
+from ltbc.colorize.session import THUMBNAIL, Choice, Session
 
 EXAMPLES = Path(__file__).parent.parent / "train" / "photographs" / "held_out"
 KINDS = sorted(READ)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from colorize.images import LOSSY, READ, WRITE
-from colorize.picture import ImageError
+from ltbc.colorize.images import LOSSY, READ, WRITE
+from ltbc.colorize.picture import ImageError
 
 
 class Job(NamedTuple):

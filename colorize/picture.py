@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from colorize.luminance import bands, grey_codes, usable
-from colorize.metadata import Metadata
+from ltbc.colorize.luminance import bands, grey_codes, usable
+from ltbc.colorize.metadata import Metadata
 
 GREY_MODES = ("1", "L", "LA", "La")
 

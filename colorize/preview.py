@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from colorize import join
-from colorize.colorizer import Colorizer, shrink
-from colorize.picture import Picture
+from ltbc.colorize import join
+from ltbc.colorize.colorizer import Colorizer, shrink
+from ltbc.colorize.picture import Picture
 
 SIZES = (0.5, 1, 2)  # rows: render sizes, in terms of the colorizer's own (at `full`: of the picture's)
 SATURATIONS = (0.7, 1.0, 1.4, 2.0)  # columns

@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from colorize import options
-from colorize.colorizer import Colorizer
-from colorize.options import fail
-from colorize.picture import ImageError
-from nn import WeightsError
+from ltbc.colorize import options
+from ltbc.colorize.colorizer import Colorizer
+from ltbc.colorize.options import fail
+from ltbc.colorize.picture import ImageError
+from ltbc.nn import WeightsError
 
 HOST, FIRST_PORT = "127.0.0.1", 7860
 MISSING = "the page needs the package gradio: pip install -e '.[serve]'"
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
 def run(colorizer: Colorizer, folder: Path, chosen: argparse.Namespace) -> None:
     """Serves the page until KeyboardInterrupt. folder: for all files of all pages."""
     os.environ.update(GRADIO | {"GRADIO_TEMP_DIR": str(folder)})  # read when gradio is imported
-    from colorize import page
+    from ltbc.colorize import page
 
     blocks = page.build(colorizer, folder, chosen.max_megapixels)
     try:

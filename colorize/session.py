@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from colorize import files, images, join
-from colorize.colorizer import Colorizer, shrink
-from colorize.paths import Job
-from colorize.picture import ImageError, Picture
+from ltbc.colorize import files, images, join
+from ltbc.colorize.colorizer import Colorizer, shrink
+from ltbc.colorize.paths import Job
+from ltbc.colorize.picture import ImageError, Picture
 
 SHOWN, THUMBNAIL = 1280, 240  # pixels: longest side of what the page shows
 QUALITY = 90  # of the pictures shown

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.arrays import Array
+from ltbc.kernels.arrays import Array
 
 SAFETY = 2.0
 OUTLIER = 8.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arrays import check_activation
+from ltbc.kernels.arrays import check_activation
 
 BACKENDS = ("reference", "cpu", "gpu")
 
@@ -46,17 +46,17 @@ def allocate(shape: tuple[int, ...], dtype: Any, backend: str, xp: ModuleType = 
     """An uninitialized activation buffer `[N, H, W, C]` in the backend's own layout.
 
     Plainly contiguous for `reference`; a backend that wants more (a border of zeros, alignment) defines
-    `allocate(shape, dtype)` in its hardware file, `kernels/simd.py` or `kernels/launch.py`.
+    `allocate(shape, dtype)` in its hardware file, `kernels/cpu/machine.py` or `kernels/gpu/launch.py`.
     """
     if backend == "reference":
         return xp.empty(shape, dtype)
-    hardware = import_module({"cpu": "kernels.simd", "gpu": "kernels.launch"}[backend])
+    hardware = import_module({"cpu": "ltbc.kernels.cpu.machine", "gpu": "ltbc.kernels.gpu.launch"}[backend])
     return hardware.allocate(shape, dtype)
 
 
 def add(total: Any, x: Any, backend: str) -> None:
     """total += x: the sum of two gradients where the network forks."""
     if backend == "cpu":
-        import_module("kernels.simd_fork").add(total, x)
+        import_module("ltbc.kernels.cpu.forks").add(total, x)
     else:
         total += x

@@ -1,6 +1,6 @@
 """Checks a forward/backward pair, yours or ours, and says which element of which gradient is wrong.
 
-    from kernels.gradcheck import check_adjoint, check_gradients, check_loss
+    from ltbc.kernels.gradcheck import check_adjoint, check_gradients, check_loss
 
     def forward(x, w, b): return np.tanh(x @ w + b)
     def backward(dy, x, w, y): ...; return dx, dw, db                  # in the order of forward's arguments
@@ -24,7 +24,7 @@ their size. If nothing is smooth, that is reported; it never counts as passed.
 A function that is linear in an argument has the sharper test without any step: <dy, F(v)> = <F*(dy), v>.
 When a direction fails, halves of it are tried until the wrong element remains.
 
-NumPy or CuPy arrays. Needs NumPy only; `kernels.strategies` draws shapes and arrays for property tests.
+NumPy or CuPy arrays. Needs NumPy only; `ltbc.kernels.strategies` draws shapes and arrays for property tests.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels.pair import GradientError, Pair
+from ltbc.kernels.pair import GradientError, Pair
 
 __all__ = ["GradientError", "check_adjoint", "check_gradients", "check_loss"]
 

@@ -7,7 +7,7 @@ upsampling + convolution).
 
 from collections.abc import Iterator
 
-from kernels.arrays import Array, array_module
+from ltbc.kernels.arrays import Array, array_module
 
 BAND_BYTES = 16 << 20  # columns of one band: best of 1, 4, 16 MB over the network's layers (Zen 4, 32 MB of L3)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arrays import array_module
+from ltbc.kernels.arrays import array_module
 
 
 class GradientError(AssertionError):

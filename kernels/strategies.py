@@ -1,7 +1,7 @@
 """Hypothesis strategies of shapes and arrays, the ones that our own tests use. Needs hypothesis (in the extra `test`).
 
     from hypothesis import given
-    from kernels.strategies import arrays, sizes
+    from ltbc.kernels.strategies import arrays, sizes
 
     @given(s=sizes(N=3, C=8), data=st.data())
     def test_my_operation(s, data):
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from kernels.arrays import is_float
+from ltbc.kernels.arrays import is_float
 
 LAYOUTS = ("contiguous", "transposed", "strided", "reversed", "inner")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
-from kernels import conv3x3
+from ltbc.kernels import conv3x3
 
 
 def show(title, image):

@@ -9,8 +9,8 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
-from kernels import conv3x3
-from kernels.gradcheck import GradientError, check_gradients
+from ltbc.kernels import conv3x3
+from ltbc.kernels.gradcheck import GradientError, check_gradients
 
 rng = np.random.default_rng(0)
 x, w, b = rng.normal(size=(1, 4, 4, 2)), rng.normal(size=(3, 3, 2, 3)), rng.normal(size=3)

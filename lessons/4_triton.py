@@ -17,8 +17,9 @@ import numpy as np
 if not find_spec("triton"):
     sys.exit("lesson 4 needs Triton: pip install 'triton>=3.6'. It needs no GPU.")
 
-from kernels import fusion, launch
-from kernels.fusion import gpu
+from ltbc.kernels import fusion
+from ltbc.kernels.fusion import gpu
+from ltbc.kernels.gpu import launch
 
 rng = np.random.default_rng(0)  # two images of 2 x 3 pixels, 4 mid-level channels, a global vector of 2, 3 outputs
 mid, vector = rng.normal(size=(2, 2, 3, 4)).astype("float32"), rng.normal(size=(2, 2)).astype("float32")

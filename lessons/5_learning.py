@@ -14,8 +14,8 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
-from kernels import color
-from nn import Adadelta, Network
+from ltbc.kernels import color
+from ltbc.nn import Adadelta, Network
 
 SIDE, CLASSES = 32, ("meadow", "desert")
 SKY = {"meadow": (0.45, 0.65, 0.95), "desert": (0.75, 0.70, 0.60)}

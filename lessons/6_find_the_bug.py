@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
-from kernels.gradcheck import GradientError, check_gradients
+from ltbc.kernels.gradcheck import GradientError, check_gradients
 
 rng = np.random.default_rng(0)
 

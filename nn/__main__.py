@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from nn.architecture import Settings, cost_table
+from ltbc.nn.architecture import Settings, cost_table
 
 COLUMNS = "{:<17} {:>16} {:>16} {:>12} {:>15} {:>12}"
 
@@ -16,11 +16,11 @@ COLUMNS = "{:<17} {:>16} {:>16} {:>12} {:>15} {:>12}"
 def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["explain"]:
-        from nn.explain import main as explain
+        from ltbc.nn.study.explain import main as explain
 
         return explain(argv[1:])
     if argv[:1] == ["study"]:
-        from nn.study import main as study
+        from ltbc.nn.study.page import main as study
 
         return study(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m nn", description=__doc__)

@@ -6,7 +6,7 @@ Source: the paper, section 3.2 and figure 2; class branch section 3.3.
 import json
 from dataclasses import dataclass
 
-from kernels import class_loss, color
+from ltbc.kernels import class_loss, color
 
 CLASSES, CHROMA = "classes", "chroma"  # filters that do not scale with the width
 

@@ -5,8 +5,8 @@ from types import ModuleType
 
 import numpy as np
 
-from kernels.class_loss import OP as CLASS_LOSS
-from nn.architecture import PARTS
+from ltbc.kernels.class_loss import OP as CLASS_LOSS
+from ltbc.nn.architecture import PARTS
 
 DTYPES = {  # that each backend computes in
     "reference": ("float32", "float64", "bfloat16", "float16"),
@@ -32,7 +32,7 @@ def default_backend() -> str:
 def default_dtype(backend: str) -> str:
     """bfloat16 where the backend multiplies it in hardware, else float32."""
     if backend == "cpu":
-        from kernels import simd
+        from ltbc.kernels.cpu import machine as simd
 
         return "bfloat16" if simd.LEVEL in ("amx", "avx512_bf16") else "float32"
     return "bfloat16" if backend == "gpu" else "float32"
@@ -40,14 +40,14 @@ def default_dtype(backend: str) -> str:
 
 def check_dtype(backend: str, dtype: str) -> None:
     """Raises ValueError for a dtype that the backend does not compute in."""
-    if dtype not in DTYPES.get(backend, (dtype,)):  # a backend that does not exist is told by `kernels.dispatch`
+    if dtype not in DTYPES.get(backend, (dtype,)):  # a backend that does not exist is told by `ltbc.kernels.dispatch`
         raise ValueError(f"backend {backend} computes in {', '.join(DTYPES[backend])}, got {dtype}")
 
 
 def describe(backend: str) -> str:
     """One line that says on what and how the backend computes."""
     if backend == "cpu":
-        from kernels import simd
+        from ltbc.kernels.cpu import machine as simd
 
         return simd.describe()
     if backend == "gpu":

@@ -4,8 +4,8 @@ they run. The numbers are the same bits as without."""
 from collections.abc import Callable
 from typing import Any
 
-from kernels.arrays import Array
-from nn.network import Network
+from ltbc.kernels.arrays import Array
+from ltbc.nn.network import Network
 
 
 class Replay:
@@ -37,7 +37,7 @@ class Replay:
         for name, a in arrays.items():
             self.inputs[name][...] = self.net.xp.asarray(a)
         if self.replay is None:
-            from kernels import launch
+            from ltbc.kernels.gpu import launch
 
             self.replay = launch.capture(lambda: self.work(**self.inputs))
             used = (self.net.inference, self.net.looking, self.net.training)

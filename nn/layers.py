@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernels import dispatch
-from kernels.arrays import Array, sum_dtype
-from nn.architecture import LayerSpec
+from ltbc.kernels import dispatch
+from ltbc.kernels.arrays import Array, sum_dtype
+from ltbc.nn.architecture import LayerSpec
 
 OUTPUTS = ("color.4", "class.1")  # chroma and logits stay in the dtype that sums are kept in
 

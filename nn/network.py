@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from kernels import chroma_loss, class_loss, dispatch, fusion
-from kernels.arrays import Array
-from nn.architecture import Settings, layers
-from nn.backends import check_dtype
-from nn.layers import Buffers, Chain, Layer, Part, as_dtype, like
-from nn.parameters import Parameters, initialize, load_weights, save_weights
-from nn.resize import resize
+from ltbc.kernels import chroma_loss, class_loss, dispatch, fusion
+from ltbc.kernels.arrays import Array
+from ltbc.nn.architecture import Settings, layers
+from ltbc.nn.backends import check_dtype
+from ltbc.nn.layers import Buffers, Chain, Layer, Part, as_dtype, like
+from ltbc.nn.parameters import Parameters, initialize, load_weights, save_weights
+from ltbc.nn.resize import resize
 
 ALPHA = 1 / 300  # weight of the class loss: the paper, section 4
 MICRO_PIXELS = 16 * 224 * 224  # that the cpu backend trains on at once
@@ -90,7 +90,7 @@ class Network:
     def forward(self, luminance: Array, global_input: Array | None = None) -> tuple[Array, Array | None]:
         """(chroma `[N, H/2, W/2, C]` in [0, 1], logits `[N, classes]`, or None without global branch), float32.
 
-        luminance: `[N, H, W, 1]` as `kernels.color.encode` gives it, H and W multiples of 8. global_input: the
+        luminance: `[N, H, W, 1]` as `ltbc.kernels.color.encode` gives it, H and W multiples of 8. global_input: the
         picture `[N, S, S, 1]`, S = global_size, whose global features are used: another photograph's for style transfer
         (the paper, section 4.5). By default it is the luminance itself, resized where it is not S x S.
         """
@@ -141,7 +141,7 @@ class Network:
     def colorize_local(self, luminance: Array, vector: Array | None = None) -> Array:
         """forward's chroma, given the global vector `[N, F]` (None without global branch): for parts of a picture.
 
-        Luminance that is cut off counts as 0, as outside of the picture; `nn.tiles` says how far that reaches.
+        Luminance that is cut off counts as 0, as outside of the picture; `ltbc.nn.tiles` says how far that reaches.
         """
         self.check(luminance, None)
         buffers = self.inference.use_for(luminance.shape)
@@ -174,7 +174,7 @@ class Network:
         """Losses `{"total", "chroma", "classes"}` (arrays of shape []), total = chroma + alpha * classes.
 
         Overwrites `gradients` with scale times the gradient of total. chroma: the target `[N, H/2, W/2, C]` of
-        `kernels.color.encode`. labels: integers `[N]`, not needed without global branch. done: called with a layer's
+        `ltbc.kernels.color.encode`. labels: integers `[N]`, not needed without global branch. done: called with a layer's
         name once its gradients are complete, in the last micro-batch. The class gradient reaches `class`, `global_fc`,
         `global` and `low` only.
         """

@@ -9,12 +9,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from kernels import adadelta
-from kernels.arrays import Array
-from nn.architecture import Settings, parameter_shapes
+from ltbc.kernels import adadelta
+from ltbc.kernels.arrays import Array
+from ltbc.nn.architecture import Settings, parameter_shapes
 
 if TYPE_CHECKING:
-    from nn.network import Network
+    from ltbc.nn.network import Network
 
 FORMAT = "let-there-be-color/1"
 INITIALIZATIONS = ("he", "he-whole", "glorot", "uniform")

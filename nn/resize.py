@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kernels.arrays import Array, array_module
+from ltbc.kernels.arrays import Array, array_module
 
 
 def resize(x: Array, height: int, width: int) -> Array:

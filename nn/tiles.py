@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels import color
-from nn.architecture import Settings, layers
+from ltbc.kernels import color
+from ltbc.nn.architecture import Settings, layers
 
 STEP = 64  # pixels: 8 rows of the smallest feature map, two of Winograd's largest blocks
 LOCAL_PARTS = ("low", "mid", "fusion", "color")

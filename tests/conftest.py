@@ -12,7 +12,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from kernels.arrays import is_float
+from ltbc.kernels.arrays import is_float
 
 COMMON = {"deadline": None, "derandomize": True, "database": None, "print_blob": False}
 hypothesis.settings.register_profile("default", max_examples=25, **COMMON)

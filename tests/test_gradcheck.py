@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels import strategies
-from kernels.gradcheck import GradientError, check_adjoint, check_gradients, check_loss
-from kernels.strategies import arrays, lay_out, layouts, sizes
+from ltbc.kernels import strategies
+from ltbc.kernels.gradcheck import GradientError, check_adjoint, check_gradients, check_loss
+from ltbc.kernels.strategies import arrays, lay_out, layouts, sizes
 
 
 def dense(x, w, b):
@@ -216,7 +216,7 @@ def test_loss():
 
 
 def test_the_checker_does_not_need_hypothesis():
-    code = "import sys; sys.modules['hypothesis'] = None; import kernels.gradcheck"
+    code = "import sys; sys.modules['hypothesis'] = None; import ltbc.kernels.gradcheck"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 

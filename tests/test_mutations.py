@@ -5,8 +5,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests import gpu_mutations, mutations
-from tests.mutated import Copy, assert_caught, assert_in_place
+from tests.tools import gpu_mutations, mutations
+from tests.tools.mutated import Copy, assert_caught, assert_in_place
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs tests in forks")
 ON_TRITON = (

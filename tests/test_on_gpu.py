@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from tests.interpreter import watched  # isort: skip (first: it sets TRITON_INTERPRET)
-from kernels import launch
+from tests.tools.interpreter import watched  # isort: skip (first: it sets TRITON_INTERPRET)
+from ltbc.kernels.gpu import launch
 from tests.on_gpu import __main__ as program
 from tests.on_gpu import network, operations, worker
 from tests.on_gpu.device import guarded
@@ -69,7 +69,7 @@ def test_a_write_beside_an_array_is_found():
 
 def test_a_wrong_result_is_reported_with_its_place_and_the_rest_goes_on(tmp_path, monkeypatch):
     number = str(next(k for k in QUICK if operations.units()[k].op == "chroma_loss"))
-    from kernels.chroma_loss import gpu
+    from ltbc.kernels.chroma_loss import gpu
 
     right, calls = gpu.value_and_gradient, []
 

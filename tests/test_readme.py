@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kernels.gradcheck import GradientError
-from tests.drawn import draw
-from tests.picture_files import network
+from ltbc.kernels.gradcheck import GradientError
+from tests.tools.drawn import draw
+from tests.tools.picture_files import network
 
 TEXT = (Path(__file__).parent.parent / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -18,10 +18,10 @@ COLORIZER, LIBRARY, CHECKER, *_ = PYTHON
 
 def test_the_colorizer_example_colors(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("colorize.colorizer.default_backend", lambda: "reference")  # compiles nothing
+    monkeypatch.setattr("ltbc.colorize.colorizer.default_backend", lambda: "reference")  # compiles nothing
     (tmp_path / "RUN").mkdir()
     network().save("RUN/weights.safetensors")
-    monkeypatch.setattr("colorize.colorizer.WEIGHTS", tmp_path / "RUN/weights.safetensors")  # small, of strong colors
+    monkeypatch.setattr("ltbc.colorize.colorizer.WEIGHTS", tmp_path / "RUN/weights.safetensors")  # small, of strong colors
     draw(0).convert("L").save("old.jpg")
     exec(COLORIZER, {})
     assert np.ptp(np.asarray(Image.open("new.png")).astype(int), -1).max() > 10

@@ -15,13 +15,13 @@ from signal import Signals
 
 import numpy as np
 
-from nn import describe
-from train import TrainError, checkpoint
-from train.distributed import Told, World, join
-from train.interruption import Interruption
-from train.metrics import tell
-from train.options import length, parse, settle
-from train.run import Run, read_pictures
+from ltbc.nn import describe
+from ltbc.train import TrainError, checkpoint
+from ltbc.train.distributed import Told, World, join
+from ltbc.train.interruption import Interruption
+from ltbc.train.journal import tell
+from ltbc.train.options import length, parse, settle
+from ltbc.train.run import Run, read_pictures
 
 
 def main(arguments: list[str] | None = None) -> int:

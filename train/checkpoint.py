@@ -19,10 +19,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from nn import Adadelta, Network
-from nn.parameters import write_whole
-from train import TrainError
-from train.stream import RANDOM
+from ltbc.nn import Adadelta, Network
+from ltbc.nn.parameters import write_whole
+from ltbc.train import TrainError
+from ltbc.train.pictures.stream import RANDOM
 
 FORMAT = "let-there-be-color-checkpoint/1"
 VERSION = "train 2: shards, several processes"  # of the program that wrote a file, for people who read its metadata

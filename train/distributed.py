@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeVar
 
-from kernels.arrays import Array, array_module
-from nn.parameters import Parameters
-from train import TrainError
+from ltbc.kernels.arrays import Array, array_module
+from ltbc.nn.parameters import Parameters
+from ltbc.train import TrainError
 
 BUCKET = 1 << 22  # elements: 16 MiB of float32
 T = TypeVar("T")

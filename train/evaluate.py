@@ -1,7 +1,7 @@
 """How good the colors of a network are: `python -m train.evaluate --weights FILE PHOTOS`.
 
 Chroma PSNR, RGB PSNR, SSIM, mean CIEDE2000 and colorfulness of ours, of the grey baseline and of the mean color; top-1
-and top-5 where the folders of PHOTOS are named as the network's classes. `train.quality` says how, as does the output.
+and top-5 where the folders of PHOTOS are named as the network's classes. `ltbc.train.quality` says how, as does the output.
 Needs scikit-image: pip install -e '.[evaluate]'
 """
 
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernels.dispatch import BACKENDS
-from nn import Network, WeightsError, default_backend
-from nn.backends import array_module_of
-from train import TrainError
-from train.data import Pictures, scan
+from ltbc.kernels.dispatch import BACKENDS
+from ltbc.nn import Network, WeightsError, default_backend
+from ltbc.nn.backends import array_module_of
+from ltbc.train import TrainError
+from ltbc.train.pictures.folder import Pictures, scan
 
 if TYPE_CHECKING:
-    from train.quality import Quality
+    from ltbc.train.quality import Quality
 
 ROWS = {  # name in the JSON: (title, format)
     "chroma_error": ("chroma error, rms of a*, b*", "{:.2f}"), "chroma_psnr": ("chroma PSNR, dB", "{:.2f}"),
@@ -71,7 +71,7 @@ def fail(message: str) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Measures and prints. Raises TrainError or WeightsError for what cannot be measured."""
-    from train import quality
+    from ltbc.train import quality
 
     if not 0 <= options.saturation < float("inf"):
         raise TrainError(f"--saturation must be at least 0, got {options.saturation}")
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
     told["protocol"] = {name: text.format(**told) for name, text in quality.PROTOCOL.items()}
     print(json.dumps(told, indent=2) if options.json else as_text(told))
     if options.sheet:
-        from train.sheet import draw_best_and_worst
+        from ltbc.train.sheet import draw_best_and_worst
 
         draw_best_and_worst(net, pictures, result, options.saturation, Path(options.sheet))
         print(f"look at {options.sheet}", file=sys.stderr)
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
 
 def the_mean(asked: str | None, pictures: Pictures) -> tuple[np.ndarray, str]:
     """(mean a* and b*, of what)."""
-    from train.quality import mean_color
+    from ltbc.train.quality import mean_color
 
     if asked is None:
         return mean_color(pictures), "the pictures measured"

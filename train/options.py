@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from kernels import class_loss, color
-from kernels.cores import cores
-from kernels.dispatch import BACKENDS
-from nn import ALPHA, default_backend, default_dtype
-from nn.parameters import INITIALIZATIONS
-from train import TrainError
-from train.pictures import NEAR_GREY
+from ltbc.kernels import class_loss, color
+from ltbc.kernels.cpu.cores import cores
+from ltbc.kernels.dispatch import BACKENDS
+from ltbc.nn import ALPHA, default_backend, default_dtype
+from ltbc.nn.parameters import INITIALIZATIONS
+from ltbc.train import TrainError
+from ltbc.train.pictures.photograph import NEAR_GREY
 
 CPUS = cores()
 

@@ -24,13 +24,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from train import TrainError
-from train.data import ahead, find
-from train.options import CPUS, Parser, count, number
-from train.packing import Packing
-from train.pictures import FORMATS, NEAR_GREY, PictureError, read, spread
-from train.shards import INDEX
-from train.stream import random_bits
+from ltbc.train import TrainError
+from ltbc.train.options import CPUS, Parser, count, number
+from ltbc.train.pictures.folder import ahead, find
+from ltbc.train.pictures.packing import Packing
+from ltbc.train.pictures.photograph import FORMATS, NEAR_GREY, PictureError, read, spread
+from ltbc.train.pictures.shards import INDEX
+from ltbc.train.pictures.stream import random_bits
 
 SUFFIX = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 PLAIN = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progression", "progressive"}  # of a JPEG's info

@@ -1,4 +1,4 @@
-"""How good colored pictures are beside the true ones, by scikit-image's measures: what `train.evaluate` prints.
+"""How good colored pictures are beside the true ones, by scikit-image's measures: what `ltbc.train.evaluate` prints.
 
 The protocol stands in `PROTOCOL`; it is printed with every result.
 """
@@ -11,12 +11,12 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
-from kernels import color
-from kernels.arrays import Array
-from nn import Network
-from nn.resize import resize
-from train import chroma
-from train.data import Pictures
+from ltbc.kernels import color
+from ltbc.kernels.arrays import Array
+from ltbc.nn import Network
+from ltbc.nn.resize import resize
+from ltbc.train import score as chroma
+from ltbc.train.pictures.folder import Pictures
 
 PROTOCOL = {
     "pictures": "not near-grey (the rule of training), resized to a short side of {size} (Lanczos), the square in the "

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from kernels import color
-from nn import Adadelta, Network
-from nn.backends import array_module_of
-from train import TrainError, checkpoint
-from train.checkpoint import Checkpoint, Progress
-from train.chroma import evaluate
-from train.data import Pictures, scan
-from train.distributed import Lost, Told, World
-from train.metrics import Bar, Metrics, Silent
-from train.stream import Batch, batches
+from ltbc.kernels import color
+from ltbc.nn import Adadelta, Network
+from ltbc.nn.backends import array_module_of
+from ltbc.train import TrainError, checkpoint
+from ltbc.train.checkpoint import Checkpoint, Progress
+from ltbc.train.distributed import Lost, Told, World
+from ltbc.train.journal import Bar, Metrics, Silent
+from ltbc.train.pictures.folder import Pictures, scan
+from ltbc.train.pictures.stream import Batch, batches
+from ltbc.train.score import evaluate
 
 FIRST = 0.2  # share of a run in which --alpha-first holds
 
@@ -54,7 +54,7 @@ class Run:
     def share_cores(self) -> None:
         """Processes of one machine share its cores; LTBC_THREADS says otherwise."""
         if self.net.backend == "cpu" and self.world.local_size > 1 and not os.environ.get("LTBC_THREADS"):
-            from kernels import simd
+            from ltbc.kernels.cpu import machine as simd
 
             simd.set_threads(self.world.share(simd.threads()))
 

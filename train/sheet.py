@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from nn import Network
-from train import chroma, quality
-from train.data import Pictures
+from ltbc.nn import Network
+from ltbc.train import quality
+from ltbc.train import score as chroma
+from ltbc.train.pictures.folder import Pictures
 
 GAP, LABEL = 6, 20  # pixels between pictures; height of a line of text
 EACH = 4  # pictures a group

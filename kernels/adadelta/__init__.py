@@ -11,8 +11,8 @@ The same as torch.optim.Adadelta. eg and ed start at 0. Source: the paper, secti
 Errors: ValueError for shapes that differ or constants out of range, TypeError for a wrong dtype or array type.
 """
 
-from kernels.arrays import Array, bind, check_dtypes, is_float
-from kernels.dispatch import implementation
+from ltbc.kernels.arrays import Array, bind, check_dtypes, is_float
+from ltbc.kernels.dispatch import implementation
 
 OP = "adadelta"
 

@@ -1,8 +1,8 @@
 """Adadelta as one Triton kernel over the flat buffers of all parameters."""
 
-from kernels import launch
-from kernels.adadelta import OP
-from kernels.launch import cdiv, tl, triton
+from ltbc.kernels.adadelta import OP
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.launch import cdiv, tl, triton
 
 TILES = launch.tiles(OP)
 

@@ -1,6 +1,6 @@
 """Plain array code, in blocks that stay in the cache."""
 
-from kernels.arrays import array_module
+from ltbc.kernels.arrays import array_module
 
 BLOCK = 1 << 16  # elements: six arrays of 256 KB
 

@@ -11,8 +11,8 @@ Frobenius norm; ours is divided by the number of elements (`nn/PAPER.md`).
 Errors: ValueError for shapes that differ, TypeError for a wrong dtype or array type.
 """
 
-from kernels.arrays import Array, bind, check_dtypes, check_out
-from kernels.dispatch import implementation
+from ltbc.kernels.arrays import Array, bind, check_dtypes, check_out
+from ltbc.kernels.dispatch import implementation
 
 OP = "chroma_loss"
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, address, allocate, check_storage, compiled, deliver, launch
-from kernels.simd_vector import lanes_sum, load_part, muladd, size_of, splat, store_part
+from ltbc.kernels.cpu.machine import LANES, LIKE, address, allocate, check_storage, compiled, deliver, launch
+from ltbc.kernels.cpu.vector import lanes_sum, load_part, muladd, size_of, splat, store_part
 
 
 def value_and_gradient(y, target, scale, *, out=None):

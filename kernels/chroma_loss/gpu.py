@@ -1,10 +1,10 @@
-"""The chroma loss as a Triton kernel that writes the gradient and a sum of squares a program; `kernels/total.py` adds
+"""The chroma loss as a Triton kernel that writes the gradient and a sum of squares a program; `kernels/gpu/total.py` adds
 these up."""
 
-from kernels import launch
-from kernels.chroma_loss import OP
-from kernels.launch import cdiv, tl, triton
-from kernels.total import total
+from ltbc.kernels.chroma_loss import OP
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.launch import cdiv, tl, triton
+from ltbc.kernels.gpu.total import total
 
 TILES = launch.tiles(OP)
 

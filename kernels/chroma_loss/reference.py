@@ -1,7 +1,7 @@
 """Plain array code."""
 
-from kernels.arrays import sum_dtype
-from kernels.im2col import write
+from ltbc.kernels.arrays import sum_dtype
+from ltbc.kernels.im2col import write
 
 
 def value_and_gradient(y, target, scale, *, out=None):

@@ -15,8 +15,8 @@ labels, TypeError for a wrong dtype or array type.
 
 import numpy as np
 
-from kernels.arrays import Array, bind, check_dtypes, check_out
-from kernels.dispatch import implementation
+from ltbc.kernels.arrays import Array, bind, check_dtypes, check_out
+from ltbc.kernels.dispatch import implementation
 
 OP = "class_loss"
 KINDS = ("softmax", "sigmoid")

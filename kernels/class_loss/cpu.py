@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from kernels.simd import check_storage, compiled, deliver, launch
+from ltbc.kernels.cpu.machine import check_storage, compiled, deliver, launch
 
 
 def value_and_gradient(z, labels, scale, kind, *, out=None):

@@ -1,9 +1,9 @@
-"""The class loss as a Triton kernel that writes the gradient and a loss an image; `kernels/total.py` adds these up."""
+"""The class loss as a Triton kernel that writes the gradient and a loss an image; `kernels/gpu/total.py` adds these up."""
 
-from kernels import launch
-from kernels.class_loss import OP
-from kernels.launch import tl, triton
-from kernels.total import total
+from ltbc.kernels.class_loss import OP
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.launch import tl, triton
+from ltbc.kernels.gpu.total import total
 
 CLASSES = 1 << 16  # at most: a program holds an image's scores in registers
 

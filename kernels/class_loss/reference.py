@@ -1,7 +1,7 @@
 """Plain array code, both kinds written so that no exponential can overflow."""
 
-from kernels.arrays import activate, array_module, sum_dtype
-from kernels.im2col import write
+from ltbc.kernels.arrays import activate, array_module, sum_dtype
+from ltbc.kernels.im2col import write
 
 
 def value_and_gradient(z, labels, scale, kind, *, out=None):

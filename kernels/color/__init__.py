@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arrays import Array, bind, check_out, is_float
-from kernels.dispatch import implementation
+from ltbc.kernels.arrays import Array, bind, check_out, is_float
+from ltbc.kernels.dispatch import implementation
 
 OP = "color"
 CHANNELS = {"lab": 2, "yuv": 2, "rgb": 3}  # chroma channels of each color space

@@ -3,9 +3,9 @@ is float32; a power is 2^(exponent log2)."""
 
 import numpy as np
 
-from kernels import launch
-from kernels.color import CHANNELS, LUMA, OP, RGB_TO_XYZ, U_RANGE, U_SCALE, V_RANGE, V_SCALE, WHITE
-from kernels.launch import cdiv, tl, triton
+from ltbc.kernels.color import CHANNELS, LUMA, OP, RGB_TO_XYZ, U_RANGE, U_SCALE, V_RANGE, V_SCALE, WHITE
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.launch import cdiv, tl, triton
 
 TILES = launch.tiles(OP)
 FULL = {"uint8": 255, "uint16": 65535}  # the code of 1.0

@@ -5,8 +5,8 @@ The color axis is the last one, sRGB is float in [0, 1] (not checked), and resul
 
 import numpy as np
 
-from kernels.arrays import array_module, is_float
-from kernels.color import LUMA, RGB_TO_XYZ, U_RANGE, U_SCALE, V_RANGE, V_SCALE, WHITE
+from ltbc.kernels.arrays import array_module, is_float
+from ltbc.kernels.color import LUMA, RGB_TO_XYZ, U_RANGE, U_SCALE, V_RANGE, V_SCALE, WHITE
 
 XYZ_TO_RGB = np.linalg.inv(RGB_TO_XYZ)
 DELTA = 6 / 29

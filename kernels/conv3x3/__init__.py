@@ -16,8 +16,8 @@ where storage is 16 bits wide, and sums are kept in that. Source: the paper, sec
 Errors: ValueError for a wrong shape, stride or activation, TypeError for a wrong dtype or array type.
 """
 
-from kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from kernels.dispatch import implementation, through_activation
+from ltbc.kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
+from ltbc.kernels.dispatch import implementation, through_activation
 
 OP = "conv3x3"
 

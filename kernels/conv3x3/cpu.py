@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from kernels.arrays import ACTIVATIONS
-from kernels.conv3x3 import thin, winograd, winograd_gradient
-from kernels.conv3x3.winograd_filters import filters, filters_of_dx
-from kernels.simd import check_storage, deliver, image, target
-from kernels.simd_derivative import output_gradient
-from kernels.simd_gradient import Run, weight_gradient
-from kernels.simd_matrix import over, packed, prepare  # noqa: F401
-from kernels.simd_thin import FEW, WIDE, thin_gradient
-from kernels.simd_windows import Grid, Phase, Segment, convolve
+from ltbc.kernels.arrays import ACTIVATIONS
+from ltbc.kernels.conv3x3 import cpu_few as thin
+from ltbc.kernels.conv3x3 import winograd, winograd_gradient
+from ltbc.kernels.conv3x3.few import FEW, WIDE, thin_gradient
+from ltbc.kernels.conv3x3.winograd_filters import filters, filters_of_dx
+from ltbc.kernels.cpu.elementwise import output_gradient
+from ltbc.kernels.cpu.gradient import Run, weight_gradient
+from ltbc.kernels.cpu.machine import check_storage, deliver, image, target
+from ltbc.kernels.cpu.matrix import over, packed, prepare  # noqa: F401
+from ltbc.kernels.cpu.windows import Grid, Phase, Segment, convolve
 
 WHOLE, ROWS = (Phase(0, 0, (Segment(0, 9),)),), (Phase(0, 0, (Segment(0, 3),)),)  # of nine taps, or three merged ones
 # dx of stride 2: pixels (2i + p, 2j + q) see the 2x2 window of dz at (i, j); an even row meets the middle row of taps,

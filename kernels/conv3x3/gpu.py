@@ -1,10 +1,10 @@
 """Launches the Triton kernels of `gpu_kernels.py`, and of `gpu_few.py` where one side has few channels."""
 
-from kernels import launch
-from kernels.boxes import even, finish, gradients, image, split, tiling
-from kernels.conv3x3 import OP, gpu_few, output_shape
-from kernels.conv3x3.gpu_kernels import backward_data_kernel, backward_weights_kernel, forward_kernel
-from kernels.launch import box, can_box, cdiv
+from ltbc.kernels.conv3x3 import OP, gpu_few, output_shape
+from ltbc.kernels.conv3x3.gpu_kernels import backward_data_kernel, backward_weights_kernel, forward_kernel
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.boxes import even, finish, gradients, image, split, tiling
+from ltbc.kernels.gpu.launch import box, can_box, cdiv
 
 TILES = launch.tiles(OP)
 

@@ -5,11 +5,18 @@ All three kernels are bound by memory: each reads its large side once and writes
 what neighbors share comes from L1.
 """
 
-from kernels import launch
-from kernels.boxes import finish, split, tiling
-from kernels.conv3x3 import OP
-from kernels.fragments import activate, activation_backward, box_corner, load_weights, load_window, store_pixels
-from kernels.launch import cdiv, tl, triton
+from ltbc.kernels.conv3x3 import OP
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.boxes import finish, split, tiling
+from ltbc.kernels.gpu.fragments import (
+    activate,
+    activation_backward,
+    box_corner,
+    load_weights,
+    load_window,
+    store_pixels,
+)
+from ltbc.kernels.gpu.launch import cdiv, tl, triton
 
 FEW = 3  # channels
 TILES = launch.tiles(OP)

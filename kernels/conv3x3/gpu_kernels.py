@@ -1,12 +1,12 @@
 """The three products of a 3x3 convolution as Triton kernels: y; dx; dw with db.
 
-Each is an implicit matrix product over boxes of pixels (see `kernels/fragments.py`) with sums in float32. With BOXES
+Each is an implicit matrix product over boxes of pixels (see `kernels/gpu/fragments.py`) with sums in float32. With BOXES
 images and w are tensor descriptors, whose zeros out of bounds are the padding; without, pointers with masks: for GPUs
 before sm_90, odd sizes at stride 2, and channels that no box fits.
 """
 
-from kernels.fragments import activate, box_corner, load_dz, load_weights, load_window, store_pixels
-from kernels.launch import tl, triton
+from ltbc.kernels.gpu.fragments import activate, box_corner, load_dz, load_weights, load_window, store_pixels
+from ltbc.kernels.gpu.launch import tl, triton
 
 
 # y of one box of pixels and BLOCK_O channels a program; programs of the same pixels are neighbors and share them in L2.

@@ -1,7 +1,7 @@
 """Plain array code: the windows of a band of output rows as a matrix, and one matrix product a band."""
 
-from kernels.arrays import activate, activation_backward, array_module, sum_dtype
-from kernels.im2col import add_col2im, bands, im2col, pad, write
+from ltbc.kernels.arrays import activate, activation_backward, array_module, sum_dtype
+from ltbc.kernels.im2col import add_col2im, bands, im2col, pad, write
 
 
 def prepare(w, *, out=None):

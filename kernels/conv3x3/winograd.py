@@ -16,32 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.simd import (
-    BFLOAT16,
-    LANES,
-    LEVEL,
-    LIKE,
-    PANEL,
-    address,
-    compiled,
-    inlined,
-    launch,
-    threads,
-)
-from kernels.simd_matrix import arithmetic, multiply, panels
-from kernels.simd_tile import ROWS, STEP
-from kernels.simd_transform import transform, transform_finish
-from kernels.simd_vector import (
-    OVER,
-    activate,
-    derivative,
-    load,
-    prefetch_store,
-    size_of,
-    splat,
-    store,
-)
-from kernels.simd_windows import advance
+from ltbc.kernels.conv3x3.winograd_transform import transform, transform_finish
+from ltbc.kernels.cpu.machine import BFLOAT16, LANES, LEVEL, LIKE, PANEL, address, compiled, inlined, launch, threads
+from ltbc.kernels.cpu.matrix import arithmetic, multiply, panels
+from ltbc.kernels.cpu.tile import ROWS, STEP
+from ltbc.kernels.cpu.vector import OVER, activate, derivative, load, prefetch_store, size_of, splat, store
+from ltbc.kernels.cpu.windows import advance
 
 
 class Algorithm(NamedTuple):

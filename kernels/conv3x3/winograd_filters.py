@@ -5,20 +5,12 @@ A panel of every product after the other, then the next panel: the order in whic
 
 import numpy as np
 
-from kernels.conv3x3.winograd import ALGORITHMS, STRIDE2_DX
-from kernels.simd import LANES, LIKE, PANEL, address, aligned, compiled, launch, workspace
-from kernels.simd_matrix import arithmetic, panel_bytes, panels
-from kernels.simd_tile import STEP
-from kernels.simd_transform import transform, transform_steps
-from kernels.simd_vector import (
-    load,
-    prefetch,
-    size_of,
-    splat,
-    store,
-    store_steps,
-    transpose,
-)
+from ltbc.kernels.conv3x3.winograd import ALGORITHMS, STRIDE2_DX
+from ltbc.kernels.conv3x3.winograd_transform import transform, transform_steps
+from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL, address, aligned, compiled, launch, workspace
+from ltbc.kernels.cpu.matrix import arithmetic, panel_bytes, panels
+from ltbc.kernels.cpu.tile import STEP
+from ltbc.kernels.cpu.vector import load, prefetch, size_of, splat, store, store_steps, transpose
 
 of_filter, of_two_filters = transform([f.g for f in ALGORITHMS]), transform_steps([f.g for f in ALGORITHMS])
 LINE = 4 * LANES

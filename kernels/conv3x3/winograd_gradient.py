@@ -10,13 +10,13 @@ end; how many depends on the shapes alone.
 
 import numpy as np
 
-from kernels.conv3x3.winograd import ALGORITHMS
-from kernels.simd import LANES, LIKE, PANEL, address, compiled, inlined, launch, workspace
-from kernels.simd_matrix import arithmetic, panels
-from kernels.simd_tile import STEP, STEP_ROWS, tile_of_steps
-from kernels.simd_transform import transform, transform_steps
-from kernels.simd_vector import load, size_of, store
-from kernels.simd_windows import advance
+from ltbc.kernels.conv3x3.winograd import ALGORITHMS
+from ltbc.kernels.conv3x3.winograd_transform import transform, transform_steps
+from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL, address, compiled, inlined, launch, workspace
+from ltbc.kernels.cpu.matrix import arithmetic, panels
+from ltbc.kernels.cpu.tile import STEP, STEP_ROWS, tile_of_steps
+from ltbc.kernels.cpu.vector import load, size_of, store
+from ltbc.kernels.cpu.windows import advance
 
 of_sums = transform([f.g.T for f in ALGORITHMS])
 

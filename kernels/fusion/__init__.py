@@ -16,8 +16,8 @@ Neither the broadcast vector nor the concatenation [global ; mid] is ever formed
 formula, default), relu or none. dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.4, equation (4).
 """
 
-from kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from kernels.dispatch import implementation
+from ltbc.kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
+from ltbc.kernels.dispatch import implementation
 
 OP = "fusion"
 

@@ -1,12 +1,12 @@
 """Triton kernels of the fusion layer: forward in one, and backward of the global half; the mid-level half of backward
-is two products over pixels, those of `kernels/matrices.py`."""
+is two products over pixels, those of `kernels/gpu/matrices.py`."""
 
-from kernels import launch
-from kernels.boxes import gradients
-from kernels.fragments import activate
-from kernels.fusion import OP
-from kernels.launch import cdiv, tl, triton
-from kernels.matrices import backward_data, backward_weights, load_tile, store_tile
+from ltbc.kernels.fusion import OP
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.boxes import gradients
+from ltbc.kernels.gpu.fragments import activate
+from ltbc.kernels.gpu.launch import cdiv, tl, triton
+from ltbc.kernels.gpu.matrices import backward_data, backward_weights, load_tile, store_tile
 
 TILES = launch.tiles(OP)
 

@@ -1,7 +1,7 @@
 """Plain array code: the global half is a product an image, added to the mid-level half by broadcasting."""
 
-from kernels.arrays import activate, activation_backward, array_module, sum_dtype
-from kernels.im2col import write
+from ltbc.kernels.arrays import activate, activation_backward, array_module, sum_dtype
+from ltbc.kernels.im2col import write
 
 
 def prepare(w, *, out=None):

@@ -9,8 +9,8 @@
 dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.2 (global features) and 3.3 (classes).
 """
 
-from kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from kernels.dispatch import implementation
+from ltbc.kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
+from ltbc.kernels.dispatch import implementation
 
 OP = "linear"
 

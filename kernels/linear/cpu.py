@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from kernels.arrays import ACTIVATIONS
-from kernels.simd import check_storage, deliver, matrix, target
-from kernels.simd_derivative import output_gradient
-from kernels.simd_gradient import Run, weight_gradient
-from kernels.simd_matrix import packed, prepare
-from kernels.simd_rows import FEW, product, transposed_product
-from kernels.simd_windows import Grid, Phase, Segment, convolve
+from ltbc.kernels.arrays import ACTIVATIONS
+from ltbc.kernels.cpu.elementwise import output_gradient
+from ltbc.kernels.cpu.gradient import Run, weight_gradient
+from ltbc.kernels.cpu.machine import check_storage, deliver, matrix, target
+from ltbc.kernels.cpu.matrix import packed, prepare
+from ltbc.kernels.cpu.rows import FEW, product, transposed_product
+from ltbc.kernels.cpu.windows import Grid, Phase, Segment, convolve
 
 WHOLE = (Phase(0, 0, (Segment(0, 1),)),)
 

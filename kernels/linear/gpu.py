@@ -1,12 +1,12 @@
 """Triton kernels of a fully connected layer: forward, split over the inputs where outputs are few; backward's two
-products are those of `kernels/matrices.py`."""
+products are those of `kernels/gpu/matrices.py`."""
 
-from kernels import launch
-from kernels.boxes import PROGRAMS, gradients
-from kernels.fragments import activate
-from kernels.launch import cdiv, tl, triton
-from kernels.linear import OP
-from kernels.matrices import backward_data, backward_weights, load_tile, store_tile
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.boxes import PROGRAMS, gradients
+from ltbc.kernels.gpu.fragments import activate
+from ltbc.kernels.gpu.launch import cdiv, tl, triton
+from ltbc.kernels.gpu.matrices import backward_data, backward_weights, load_tile, store_tile
+from ltbc.kernels.linear import OP
 
 TILES = launch.tiles(OP)
 STEPS = 16  # of BLOCK_C inputs, at least, of a sum that is split

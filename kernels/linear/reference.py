@@ -1,7 +1,7 @@
 """Plain array code: one matrix product forward, two backward."""
 
-from kernels.arrays import activate, activation_backward, sum_dtype
-from kernels.im2col import write
+from ltbc.kernels.arrays import activate, activation_backward, sum_dtype
+from ltbc.kernels.im2col import write
 
 
 def prepare(w, *, out=None):

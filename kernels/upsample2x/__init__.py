@@ -9,8 +9,8 @@ The network uses `upsample2x_conv3x3`, which never writes y; this operation is f
 Source: the paper, section 3.2.5. Errors: ValueError for a wrong shape, TypeError for a wrong dtype or array type.
 """
 
-from kernels.arrays import Array, bind, check_dtypes, check_out
-from kernels.dispatch import implementation
+from ltbc.kernels.arrays import Array, bind, check_dtypes, check_out
+from ltbc.kernels.dispatch import implementation
 
 OP = "upsample2x"
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, address, check_storage, compiled, deliver, launch, target
-from kernels.simd_vector import load, load_part, prefetch, size_of, store, store_part
+from ltbc.kernels.cpu.machine import LANES, LIKE, address, check_storage, compiled, deliver, launch, target
+from ltbc.kernels.cpu.vector import load, load_part, prefetch, size_of, store, store_part
 
 
 def forward(x, *, out=None):

@@ -1,8 +1,8 @@
 """Nearest-neighbor upsampling by two as two Triton kernels. The network does without: see `upsample2x_conv3x3`."""
 
-from kernels import launch
-from kernels.launch import cdiv, tl, triton
-from kernels.upsample2x import OP
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.launch import cdiv, tl, triton
+from ltbc.kernels.upsample2x import OP
 
 TILES = launch.tiles(OP)
 

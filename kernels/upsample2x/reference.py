@@ -1,6 +1,6 @@
 """Plain array code: a broadcast into 2x2 blocks, and their sum."""
 
-from kernels.arrays import array_module
+from ltbc.kernels.arrays import array_module
 
 
 def forward(x, *, out=None):

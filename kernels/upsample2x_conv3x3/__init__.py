@@ -20,8 +20,8 @@ weights are summed beforehand. 4 * 4 products a pixel of x instead of 4 * 9.
 dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.5.
 """
 
-from kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from kernels.dispatch import implementation, through_activation
+from ltbc.kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
+from ltbc.kernels.dispatch import implementation, through_activation
 
 OP = "upsample2x_conv3x3"
 

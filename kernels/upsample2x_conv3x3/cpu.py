@@ -6,14 +6,14 @@ R[0][0], R[0][1], R[1][0], R[1][1] of the contract: kind 2p + u.
 
 import numpy as np
 
-from kernels.arrays import ACTIVATIONS
-from kernels.simd import LANES, LIKE, address, check_storage, compiled, deliver, image, launch, target
-from kernels.simd_derivative import output_gradient
-from kernels.simd_gradient import Run, weight_gradient
-from kernels.simd_matrix import over, packed, prepare  # noqa: F401
-from kernels.simd_vector import load_part, size_of, splat, store_part
-from kernels.simd_windows import Grid, Phase, Segment, convolve
-from kernels.upsample2x_conv3x3 import ROWS
+from ltbc.kernels.arrays import ACTIVATIONS
+from ltbc.kernels.cpu.elementwise import output_gradient
+from ltbc.kernels.cpu.gradient import Run, weight_gradient
+from ltbc.kernels.cpu.machine import LANES, LIKE, address, check_storage, compiled, deliver, image, launch, target
+from ltbc.kernels.cpu.matrix import over, packed, prepare  # noqa: F401
+from ltbc.kernels.cpu.vector import load_part, size_of, splat, store_part
+from ltbc.kernels.cpu.windows import Grid, Phase, Segment, convolve
+from ltbc.kernels.upsample2x_conv3x3 import ROWS
 
 PQ = ((0, 0), (0, 1), (1, 0), (1, 1))
 PHASES = tuple(Phase(p, q, (Segment(3 * p + q, 2), Segment(3 * (p + 1) + q, 2))) for p, q in PQ)

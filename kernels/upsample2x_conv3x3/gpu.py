@@ -1,10 +1,10 @@
 """Launches the Triton kernels of `gpu_kernels.py`. Prepared weights are v of equation (2), [16, Cin, Cout]."""
 
-from kernels import launch
-from kernels.boxes import SUM_BLOCK, gradients, image, split, tiling
-from kernels.launch import box, can_box, cdiv
-from kernels.upsample2x_conv3x3 import OP, output_shape
-from kernels.upsample2x_conv3x3.gpu_kernels import (
+from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.boxes import SUM_BLOCK, gradients, image, split, tiling
+from ltbc.kernels.gpu.launch import box, can_box, cdiv
+from ltbc.kernels.upsample2x_conv3x3 import OP, output_shape
+from ltbc.kernels.upsample2x_conv3x3.gpu_kernels import (
     backward_data_kernel,
     backward_weights_kernel,
     fold_kernel,

@@ -5,8 +5,8 @@ t = ((2 p + q) 2 + u) 2 + v in 0..15. Row 2 i + p of y sees x through rows i + p
 `load_window` knows. Descriptors see y and dy as [N, H, 2, W, 2 COUT], phases apart. For the rest see `conv3x3`.
 """
 
-from kernels.fragments import activate, box_corner, load_dz, load_weights, load_window, store_pixels
-from kernels.launch import tl, triton
+from ltbc.kernels.gpu.fragments import activate, box_corner, load_dz, load_weights, load_window, store_pixels
+from ltbc.kernels.gpu.launch import tl, triton
 
 
 # v, 16 sums of 1, 2 or 4 weights; BLOCK pairs of channels, all taps, a program. Row r of w counts for u = (r+1-p)//2.

@@ -2,9 +2,9 @@
 
 from itertools import product
 
-from kernels.arrays import activate, activation_backward, array_module, sum_dtype
-from kernels.im2col import add_col2im, bands, im2col, pad, write
-from kernels.upsample2x_conv3x3 import ROWS
+from ltbc.kernels.arrays import activate, activation_backward, array_module, sum_dtype
+from ltbc.kernels.im2col import add_col2im, bands, im2col, pad, write
+from ltbc.kernels.upsample2x_conv3x3 import ROWS
 
 
 def prepare(w, *, out=None):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels import launch
+from ltbc.kernels.gpu import launch
 
 BAND = 256  # bytes on either side
 NAN = 0xFF  # in every byte: a NaN of every float dtype

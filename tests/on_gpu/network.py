@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from kernels import launch
-from kernels.compare import ROUNDOFF, relative_error
-from nn import Adadelta, Network
-from nn.graph import Replay
+from ltbc.kernels.compare import ROUNDOFF, relative_error
+from ltbc.kernels.gpu import launch
+from ltbc.nn import Adadelta, Network
+from ltbc.nn.graph import Replay
 
 CLOSE = 1e-4  # float32 through 23 layers and as many activations, some near their kink
 MOST_LAUNCHES = 110

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_dtypes import bfloat16
 
-from kernels import class_loss, color, launch
-from tests import helpers, pointwise
-from tests.helpers import Case
+from ltbc.kernels import class_loss, color
+from ltbc.kernels.gpu import launch
 from tests.on_gpu.device import guarded
+from tests.tools import helpers, pointwise
+from tests.tools.helpers import Case
 
 STORAGE = {"bfloat16": bfloat16, "float16": np.float16, "float32": np.float32, "tf32": np.float32}
 PATHS = {"boxes": 0, "pointers": 80}  # as the GPU would, or as one without tensor descriptors

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kernels import launch
+from ltbc.kernels.gpu import launch
 from tests.on_gpu import network, operations
 
 BROKEN = 3

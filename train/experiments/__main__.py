@@ -10,10 +10,10 @@ import sys
 import warnings
 from pathlib import Path
 
-from train import TrainError
-from train.data import Pictures, scan
-from train.experiments.arms import EXPERIMENTS, PRECISION, STYLE, Experiment, trained
-from train.options import CPUS
+from ltbc.train import TrainError
+from ltbc.train.experiments.arms import EXPERIMENTS, PRECISION, STYLE, Experiment, trained
+from ltbc.train.options import CPUS
+from ltbc.train.pictures.folder import Pictures, scan
 
 HELD_OUT = ("val", "held_out")  # names of the sub-folder that is measured on
 
@@ -79,7 +79,7 @@ def conclude(
     name: str, experiment: Experiment, runs: dict[str, list[Path]], pictures: Pictures, options: argparse.Namespace
 ) -> None:
     """Measures the finished runs and writes the table, the curves and the sheet."""
-    from train.experiments import figures, precision, results, style
+    from ltbc.train.experiments import figures, precision, results, style
 
     out, grey = Path(options.out), results.grey_error(pictures)
     curves, photographs = out / f"{name}.png", out / f"{name}.jpg"

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train import TrainError, checkpoint
-from train.__main__ import main as train
-from train.options import FOR_GOOD
+from ltbc.train import TrainError, checkpoint
+from ltbc.train.__main__ import main as train
+from ltbc.train.options import FOR_GOOD
 
 BASE = "base"  # the paper's network: global branch, L*a*b*, class loss, sigmoid fusion
 

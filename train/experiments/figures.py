@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kernels import color
-from kernels.arrays import Array
-from nn import Network
-from nn.drawing import TAPS, plot_style
-from nn.resize import resize
-from train import chroma, quality, sheet
-from train.experiments.results import Measured, class_curve, curve
-from train.pictures import read
+from ltbc.kernels import color
+from ltbc.kernels.arrays import Array
+from ltbc.nn import Network
+from ltbc.nn.resize import resize
+from ltbc.nn.study.drawing import TAPS, plot_style
+from ltbc.train import quality, sheet
+from ltbc.train import score as chroma
+from ltbc.train.experiments.results import Measured, class_curve, curve
+from ltbc.train.pictures.photograph import read
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "photographs"
 SIDE = 152  # pixels, of a photograph on a sheet

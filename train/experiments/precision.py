@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nn.drawing import TAPS, plot_style
-from train.experiments.figures import panels, thin_and_thick
-from train.experiments.results import lines_of
+from ltbc.nn.study.drawing import TAPS, plot_style
+from ltbc.train.experiments.figures import panels, thin_and_thick
+from ltbc.train.experiments.results import lines_of
 
 Losses = dict[str, np.ndarray]  # label -> [seeds, steps]
 SMOOTH = 20  # steps, of the means that are drawn

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from nn import Network, default_backend
-from nn.backends import array_module_of
-from train import checkpoint, chroma, quality
-from train.data import Pictures
+from ltbc.nn import Network, default_backend
+from ltbc.nn.backends import array_module_of
+from ltbc.train import checkpoint, quality
+from ltbc.train import score as chroma
+from ltbc.train.pictures.folder import Pictures
 
 REPLICATES = 2000  # of the bootstrap
 COLUMNS = {  # the names in `Measured.figures`: (title, format)

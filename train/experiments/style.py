@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nn import Network
-from nn.drawing import TAPS, plot_style
-from train import TrainError, chroma, quality, sheet
-from train.data import Pictures
-from train.experiments.figures import (
+from ltbc.nn import Network
+from ltbc.nn.study.drawing import TAPS, plot_style
+from ltbc.train import TrainError, quality, sheet
+from ltbc.train import score as chroma
+from ltbc.train.experiments.figures import (
     PHOTOGRAPHS,
     SIDE,
     ab_with,
@@ -25,8 +25,9 @@ from train.experiments.figures import (
     shrink,
     thin_and_thick,
 )  # fmt: skip
-from train.experiments.results import difference
-from train.pictures import read
+from ltbc.train.experiments.results import difference
+from ltbc.train.pictures.folder import Pictures
+from ltbc.train.pictures.photograph import read
 
 KINDS = {"near": "of the same class", "far": "of another class"}
 BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -1,0 +1,110 @@
+"""Is it right, before it is timed: every result of a case against the reference in float64, from the same values."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench import CheckError
+from bench.measure.calls import arguments, call, place
+from bench.measure.cases import Case
+from ltbc.kernels.compare import OUTLIER, relative_error, to_float64, tolerance
+from ltbc.nn.network import as_dtype
+
+SHOWN = 5  # differing elements that a failed check lists
+WINOGRAD = {  # why a tolerance is scaled: kernels/conv3x3/winograd.py
+    ("conv3x3", "cpu", "bfloat16"): (2, "2 for Winograd tiles of 2x2"),
+    ("conv3x3", "cpu", "float32"): (12, "12 for Winograd tiles of 4x4"),
+}
+STEEP = {"color": (16, "16 for powers and cube roots, which are steep near black")}
+
+
+class Allowed(NamedTuple):
+    """A tolerance and the words that say where it comes from."""
+
+    value: float
+    reason: str
+
+
+def allowed(case: Case, name: str, backend: str, dtype: Any, stored: Any = None) -> Allowed:
+    """`compare.tolerance` of one result: arithmetic of the backend, length of the sum, dtype of the stored result."""
+    arithmetic = arithmetic_of(backend, dtype) if case.flops else sums_of(dtype)
+    length, stored = case.lengths[name], stored or case.dtype(name, as_dtype(dtype))
+    key = case.op, backend, str(as_dtype(dtype))
+    winograd = WINOGRAD.get(key) if name != "db" else None
+    scale, why = STEEP.get(case.op) or winograd or (1, "")
+    factors = 2 if winograd or as_dtype(dtype).itemsize > 2 else rounded(case, name)
+    what = f"{arithmetic} sums of {length}, factors rounded: {factors}, " if case.flops else f"{arithmetic}, "
+    reason = f"{what}stored as {stored}{', times ' * bool(why)}{why}"
+    return Allowed(scale * tolerance(arithmetic, length, stored, factors), reason)
+
+
+def rounded(case: Case, name: str) -> int:
+    """How many factors of a result's products are rounded to the 16-bit storage once more: stored ones are exact, but
+    dz is new where the activation is no ReLU or dy is wider; so are summed weights, and an image's sums of dz."""
+    dz = case.work == "backward" and (case.options.get("activation") == "sigmoid" or "dy" in case.wide)
+    weights = case.op == "upsample2x_conv3x3" and name in ("y", "dx")
+    return dz + weights + (case.op == "fusion" and name in ("dglobal", "dw"))
+
+
+def arithmetic_of(backend: str, dtype: Any) -> str:
+    """What products are computed in: the storage dtype's format, or TF32 where the gpu backend was told so."""
+    if backend == "gpu" and str(as_dtype(dtype)) == "float32":
+        from ltbc.kernels.gpu import launch
+
+        return "tf32" if launch.precision() == "tf32" else "float32"
+    return str(as_dtype(dtype))
+
+
+def sums_of(dtype: Any) -> str:
+    return "float64" if as_dtype(dtype) == np.float64 else "float32"
+
+
+def reference(case: Case, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Results of the reference in float64 on exactly these values."""
+    wide = {k: to_float64(x) if x.dtype.kind not in "iub" else x for k, x in arrays.items()}
+    if case.work == "encode":
+        case = with_options(case, dtype=np.float64)
+    return call(case, {k: x.copy() for k, x in wide.items()}, np.float64, "reference")()
+
+
+def with_options(case: Case, **options: Any) -> Case:
+    return Case(**{**vars(case), "options": case.options | options})
+
+
+def check(case: Case, backend: str, dtype: Any, module: Any = None, arrays: dict | None = None) -> dict[str, tuple]:
+    """{result: (relative error, Allowed)}; raises CheckError at the first result that is wrong.
+
+    module: with the function to be checked, default our contract. arrays: the arguments, default `arguments(case)`.
+    """
+    arrays = arguments(case, dtype) if arrays is None else arrays
+    want = reference(case, arrays)
+    layout = "reference" if module and backend == "cpu" else backend
+    got = call(case, place(arrays, layout), dtype, layout, module)()
+    found = {}
+    for name in got:
+        limit = allowed(case, name, backend, dtype, got[name].dtype)
+        found[name] = compare(f"{case.name}: {name}", to_float64(got[name]), want[alias(name)], limit), limit
+    return found
+
+
+def alias(name: str) -> str:
+    return "p" if name == "low" else name  # the low-precision copy is p, rounded
+
+
+def compare(what: str, got: np.ndarray, want: np.ndarray, limit: Allowed) -> float:
+    """The relative error; raises CheckError where it, or one element, is beyond the tolerance."""
+    if got.shape != want.shape:
+        raise CheckError(f"{what} has shape {list(got.shape)}, the reference has {list(want.shape)}")
+    error = relative_error(got, want)
+    size = np.maximum(np.abs(want), np.sqrt(np.mean(want**2)) if want.size else 0.0)
+    off = ~(np.abs(got - want) <= limit.value * size)  # NaN counts as off
+    outlier = ~(np.abs(got - want) <= OUTLIER * limit.value * size)
+    if not error <= limit.value or outlier.any():
+        show = off if off.any() else np.ones_like(off)
+        lines = [
+            f"  [{', '.join(map(str, index))}]: got {got[tuple(index)]:.9g}, want {want[tuple(index)]:.9g}"
+            for index in np.argwhere(show)[:SHOWN]
+        ]
+        head = f"{what} is wrong: relative error {error:.2e}, tolerance {limit.value:.2e} ({limit.reason}); "
+        raise CheckError(f"{head}{np.count_nonzero(off)} of {off.size} elements off, the first:\n" + "\n".join(lines))
+    return error

@@ -1,0 +1,27 @@
+"""Convolution where one side has one or two channels, forward; and its data gradient of stride 1."""
+
+from ltbc.kernels.conv3x3.few import FEW
+from ltbc.kernels.conv3x3.few_inputs import few_inputs, few_inputs_weights
+from ltbc.kernels.conv3x3.few_outputs import MASKED, few_outputs, few_outputs_weights
+from ltbc.kernels.cpu.machine import LANES
+
+
+def is_thin(inputs, outputs):
+    """Whether `convolve` takes so many channels."""
+    return inputs <= FEW or outputs <= FEW and (MASKED or inputs % LANES == 0)
+
+
+def convolve(x, dtype, prepared, bias, y, activation, stride=1, turned=False):
+    """y = act(bias + x * w), x an Image; turned: by w turned by 180 degrees and transposed, which gives dx."""
+    inputs = prepared.w.shape[3 if turned else 2]
+    make = few_inputs_weights if inputs <= FEW else few_outputs_weights
+
+    def form(w, old):
+        taps = w.reshape(9, *w.shape[2:])
+        return make(taps[::-1].transpose(0, 2, 1) if turned else taps)
+
+    w = prepared.form("backward" if turned else "forward", form)
+    if inputs <= FEW:
+        few_inputs(x, dtype, w, bias, y, activation, stride)
+    else:
+        few_outputs(x, dtype, inputs, w, bias, y, activation, stride)

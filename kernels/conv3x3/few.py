@@ -1,0 +1,106 @@
+"""Weight gradients of 3x3 windows where one side has one or two channels: the network's first and last layer.
+
+    c[e, t, v] = sum over pixels q of  thin[q + t, e] wide[q, v]        t: the nine pixels of a window
+
+Nine sums of vectors stay in registers along a row of pixels; nothing is packed or written in between. Products are
+float32's: so few elements would leave the pairs of bfloat16's products empty.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ltbc.kernels.cpu.elementwise import BANDS
+from ltbc.kernels.cpu.machine import LANES, LIKE, Image, address, compiled, launch
+from ltbc.kernels.cpu.vector import (
+    F32,
+    FLOATS,
+    HALVES,
+    I16,
+    I32,
+    I64,
+    broadcast,
+    call,
+    is_half,
+    load_ir,
+    size_of,
+    splat,
+    store,
+    store_ir,
+    widen,
+)
+
+FEW = 2  # channels of the thin side, at most
+COLUMNS = 2 if LANES == 16 else 1  # vectors of the wide side at a time: 18 or 9 sums
+WIDE = COLUMNS * LANES
+
+
+@intrinsic
+def add_row(ctx, like, thin, thin_row, thin_pixel, thin_step, wide, wide_pixel, width, c, c_row):
+    """Adds the products of a row of `width` pixels to the nine rows of c, WIDE columns of each."""
+    def code(context, builder, sig, args):
+        half, plus = is_half(sig.args[0]), builder.add
+        thin, thin_row, thin_pixel, thin_step, wide, wide_pixel, width, c, c_row = args[1:]
+        int64 = lambda x: ir.Constant(I64, x)  # noqa: E731
+        places = [plus(plus(c, builder.mul(c_row, int64(t))), int64(4 * LANES * n))
+                  for t in range(9) for n in range(COLUMNS)]
+        taps = [plus(builder.mul(thin_row, int64(r)), builder.mul(thin_pixel, int64(s)))
+                for r in range(3) for s in range(3)]
+        old, before = [load_ir(builder, place, FLOATS) for place in places], builder.basic_block
+        loop, end = builder.append_basic_block("loop"), builder.append_basic_block("end")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        left, at, at_wide = (builder.phi(I64) for _ in range(3))
+        sums = [builder.phi(FLOATS) for _ in old]
+        for phi, start in zip((left, at, at_wide, *sums), (width, thin, wide, *old)):
+            phi.add_incoming(start, before)
+        vectors = [load_ir(builder, plus(at_wide, int64(LANES * n * (2 if half else 4))), HALVES if half else FLOATS)
+                   for n in range(COLUMNS)]
+        vectors = [widen(builder, v) if half else v for v in vectors]
+        totals = []
+        for t, tap in enumerate(taps):
+            x = load_ir(builder, plus(at, tap), I16 if half else F32)
+            if half:
+                x = builder.bitcast(builder.shl(builder.zext(x, I32), ir.Constant(I32, 16)), F32)
+            x = broadcast(builder, x)
+            totals += [call(builder, f"llvm.fmuladd.v{LANES}f32", FLOATS, [x, v, sums[t * COLUMNS + n]])
+                       for n, v in enumerate(vectors)]
+        fewer = builder.sub(left, int64(1))
+        ends = (fewer, plus(at, thin_step), plus(at_wide, wide_pixel), *totals)
+        for phi, value in zip((left, at, at_wide, *sums), ends):
+            phi.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed(">", fewer, int64(0)), loop, end)
+        builder.position_at_end(end)
+        for place, total in zip(places, totals):
+            store_ir(builder, total, place)
+        return context.get_dummy_value()
+    return types.void(like, *[types.int64] * 9), code
+
+
+@compiled
+def multiply_thin(first, last, scratch, like, thin, wide, c, plan):
+    """Unit: a band of rows of an image, with sums of its own."""
+    height, width, few, channels, step, thin_image, thin_row, wide_image, wide_row, bands = plan
+    size = size_of(like)
+    thin_pixel, wide_pixel = few * size, channels * size
+    for unit in range(first, last):
+        n, band, to = unit // bands, unit % bands, c + 4 * 9 * few * channels * unit
+        for e in range(0, 9 * few * channels, LANES):
+            store(np.float32(0), to + 4 * e, splat(0.0))
+        for i in range(height * band // bands, height * (band + 1) // bands):
+            for e in range(few):
+                for v in range(0, channels, WIDE):
+                    add_row(like, thin + n * thin_image + i * step * thin_row + e * size, thin_row, thin_pixel,
+                            step * thin_pixel, wide + n * wide_image + (i + 1) * wide_row + wide_pixel + v * size,
+                            wide_pixel, width, to + 4 * (9 * channels * e + v), 4 * channels)
+
+
+def thin_gradient(thin: Image, few: int, wide: Image, shape: tuple[int, ...], like: np.dtype, stride: int = 1):
+    """c `[few, 9, channels]`; shape `[N, height, width, channels]`: of the wide side. Both within borders of zeros."""
+    n, height, width, channels = shape
+    bands = min(BANDS, height)
+    c = np.empty((n * bands, few, 9, channels), np.float32)
+    plan = np.array([height, width, few, channels, stride, thin.image, thin.row, wide.image, wide.row, bands], np.int64)
+    launch(multiply_thin, n * bands, 0, LIKE[like], thin.start, wide.start, address(c), plan)
+    return c.sum(0)

@@ -1,0 +1,132 @@
+"""3x3 windows of images of one or two channels, forward: the network's first layer, and the data gradient of its last.
+
+    y[q, v] = act(bias[v] + sum over t, e of  x[q + t, e] w[t, e, v])     t: the nine pixels of a window
+
+Every element of x is spread over a vector of outputs, whose nine weights for each channel stay in registers along a row
+of pixels; nothing is gathered. Products are float32's. What bounds it is y's way to memory.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ltbc.kernels.cpu.machine import LANES, LIKE, Image, address, compiled, inlined, launch
+from ltbc.kernels.cpu.vector import (
+    F32,
+    FLOATS,
+    I64,
+    OVER,
+    broadcast,
+    call,
+    emit_finish,
+    finish_part,
+    is_half,
+    load,
+    load_ir,
+    load_part,
+    size_of,
+    splat,
+    store,
+    vector,
+)
+
+SEGMENT = 128  # pixels of a row that are worked on at a time, in the L1 cache
+
+
+def make_spread(few, masked):
+    """A vector of outputs at each of `width` pixels: max(bias + products, floor); masked: 0 where y was not positive.
+
+    x: float32, its rows x_row bytes apart; w: 9 few vectors of float32, w_row bytes apart.
+    """
+    @intrinsic
+    def spread(ctx, like, x, x_row, x_step, w, w_row, bias, floor, y, y_pixel, width):
+        def code(context, builder, sig, args):
+            x, x_row, x_step, w, w_row, bias, floor, y, y_pixel, width = args[1:]
+            int64 = lambda x: ir.Constant(I64, x)  # noqa: E731
+            half, plus, times = is_half(sig.args[0]), builder.add, builder.mul
+            taps = [plus(times(x_row, int64(r)), int64(4 * e)) for r in range(3) for e in range(3 * few)]
+            weights = [load_ir(builder, plus(w, times(w_row, int64(t))), FLOATS) for t in range(len(taps))]
+            with cgutils.for_range(builder, width) as loop:
+                at, to = (plus(a, times(loop.index, step)) for a, step in ((x, x_step), (y, y_pixel)))
+                totals = [bias, None, None]
+                for t, (tap, weight) in enumerate(zip(taps, weights)):
+                    element, r = broadcast(builder, load_ir(builder, plus(at, tap), F32)), t // (3 * few)
+                    totals[r] = builder.fmul(element, weight) if totals[r] is None else call(
+                        builder, f"llvm.fmuladd.v{LANES}f32", FLOATS, [element, weight, totals[r]])
+                total = builder.fadd(builder.fadd(totals[0], totals[1]), totals[2])
+                emit_finish(builder, half, total, floor, masked, to)
+            return context.get_dummy_value()
+        return types.void(like, *[types.int64] * 5, vector, vector, *[types.int64] * 3), code
+    return spread
+
+
+spread_1, spread_2, spread_1_masked, spread_2_masked = (make_spread(few, m) for m in (False, True) for few in (1, 2))
+
+
+@inlined
+def spread_row(like, few, masked, x, x_row, stride, w, w_row, bias, floor, y, y_pixel, width):
+    """The one of these."""
+    if few == 1:
+        if masked:
+            spread_1_masked(like, x, x_row, 4 * stride, w, w_row, bias, floor, y, y_pixel, width)
+        else:
+            spread_1(like, x, x_row, 4 * stride, w, w_row, bias, floor, y, y_pixel, width)
+    elif masked:
+        spread_2_masked(like, x, x_row, 8 * stride, w, w_row, bias, floor, y, y_pixel, width)
+    else:
+        spread_2(like, x, x_row, 8 * stride, w, w_row, bias, floor, y, y_pixel, width)
+
+
+@compiled
+def multiply_few_inputs(first, last, scratch, like_x, like_y, x, w, bias, y, plan):
+    """Unit: a row of y."""
+    height, width, few, outputs, stride, x_image, x_row, y_image, y_row, y_pixel, activation = plan
+    filled, row = -(-outputs // LANES) * LANES, 4 * ((SEGMENT * stride + 2) * few + LANES)
+    size_x, size_y, sums = size_of(like_x), size_of(like_y), scratch + 3 * row
+    masked = activation == OVER + 1
+    in_registers = outputs == filled and (activation < 2 or masked)
+    floor = splat(0.0 if activation == 1 and in_registers else -np.inf)
+    for unit in range(first, last):
+        n, i = unit // height, unit % height
+        for j in range(0, width, SEGMENT):
+            pixels = min(SEGMENT, width - j)
+            length = ((pixels - 1) * stride + 3) * few
+            for r in range(3):
+                at = x + n * x_image + (i * stride + r) * x_row + j * stride * few * size_x
+                for e in range(0, length, LANES):
+                    store(np.float32(0), scratch + r * row + 4 * e, load_part(like_x, at + e * size_x, length - e))
+            to = y + n * y_image + i * y_row + j * y_pixel
+            for v in range(0, filled, LANES):
+                b, weights = load(np.float32(0), bias + 4 * v), w + 4 * v
+                if in_registers:
+                    spread_row(like_y, few, masked, scratch, row, stride, weights, 4 * filled, b, floor,
+                               to + v * size_y, y_pixel, pixels)
+                else:
+                    spread_row(np.float32(0), few, False, scratch, row, stride, weights, 4 * filled, b, floor,
+                               sums + 4 * v, 4 * filled, pixels)
+            if not in_registers:
+                for t in range(pixels):
+                    for v in range(0, outputs, LANES):
+                        total = load(np.float32(0), sums + 4 * (filled * t + v))
+                        finish_part(like_y, total, to + t * y_pixel + v * size_y, outputs - v, activation)
+
+
+def few_inputs(x: Image, like: np.dtype, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation: int,
+               stride: int) -> None:
+    """y = act(bias + windows of x times w); x within a border of zeros, w from `few_inputs_weights`."""
+    (n, height, width, cout), (taps, filled) = y.shape, w.shape
+    few, b = taps // 9, np.zeros(filled, np.float32)
+    b[:cout] = bias
+    plan = np.array([height, width, few, cout, stride, x.image, x.row, *y.strides[:3], activation], np.int64)
+    scratch = 4 * (3 * ((SEGMENT * stride + 2) * few + LANES) + SEGMENT * filled)
+    launch(multiply_few_inputs, n * height, scratch, LIKE[like], LIKE[y.dtype], x.start, address(w), address(b),
+           address(y), plan)
+
+
+def few_inputs_weights(w: np.ndarray) -> np.ndarray:
+    """w `[9, few, wide]` as float32 `[9 few, wide]`, filled up to whole vectors."""
+    filled = np.zeros((9 * w.shape[1], -(-w.shape[2] // LANES) * LANES), np.float32)
+    filled[:, : w.shape[2]] = w.reshape(len(filled), -1)
+    return filled

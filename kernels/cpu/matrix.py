@@ -1,0 +1,229 @@
+"""Matrix products over packed panels: packing of weights, the product itself, and what happens around it.
+
+A panel holds PANEL columns of B, step after step of the reduction (`simd_tile`), `panel_bytes` in all; B is its panels
+one after another. Weights come as [taps, rows, columns]; their reduction index is (tap, row), or (tap, column) for the
+transposed product of the backward pass, each tap filled with zeros up to a multiple of CHANNEL_STEP.
+"""
+
+import threading
+from itertools import groupby
+
+import numpy as np
+
+from ltbc.kernels.arrays import ACTIVATIONS
+from ltbc.kernels.cpu.machine import (
+    ARITHMETIC,
+    BFLOAT16,
+    CHANNEL_STEP,
+    LANES,
+    LEVEL,
+    LIKE,
+    PANEL,
+    address,
+    aligned,
+    compiled,
+    inlined,
+    launch,
+)
+from ltbc.kernels.cpu.tile import (
+    ROWS,
+    STEP,
+    narrow_tile_of_rows,
+    tile_of_1_row,
+    tile_of_4_rows,
+    tile_of_8_rows,
+    tile_of_32_rows,
+    tile_of_rows,
+)
+from ltbc.kernels.cpu.vector import (
+    OVER,
+    activate,
+    copy_steps,
+    derivative,
+    finish_part,
+    load,
+    load_part,
+    prefetch,
+    same,
+    size_of,
+    store,
+    store_steps,
+    transpose,
+)
+
+AHEAD = 48  # rows of weights that are fetched before their turn: no CPU foresees strides of kilobytes
+STEPS_BLOCK = 2304  # of a reduction: its panel stays in the L2 cache for all rows
+
+
+def arithmetic(dtype):
+    """The dtype in which products of that storage are computed."""
+    return ARITHMETIC if dtype == BFLOAT16 else dtype
+
+
+def over(activation):
+    """The number of what kernels do at the end where dx is taken through the activation that made x."""
+    return ACTIVATIONS.index(activation) and OVER + ACTIVATIONS.index(activation)
+
+
+def slot(channels):
+    """Channels of a tap, filled up."""
+    return -(-channels // CHANNEL_STEP) * CHANNEL_STEP
+
+
+def panels(columns):
+    return -(-columns // PANEL)
+
+
+def panel_bytes(reduction, dtype):
+    return reduction * dtype.itemsize * PANEL
+
+
+@inlined
+def multiply(like, a, a_row, rows, columns, steps, b, c, accumulate):
+    """C[rows, PANEL] (+)= A B for one panel, its first `columns` at least. Fewer than 4 rows at the end are filled up
+    with whatever follows them."""
+    for start in range(0, steps, STEPS_BLOCK):
+        k = min(STEPS_BLOCK, steps - start)
+        a0, b0, m, more = a + 4 * start, b + STEP * start, 0, accumulate + start
+        if LEVEL == "amx" and size_of(like) == 2:
+            while m + 32 <= rows:
+                tile_of_32_rows(a0 + m * a_row, a_row, k, b0, c + m * STEP, more)
+                m += 32
+        while columns <= LANES and m + 2 * ROWS <= rows:
+            narrow_tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
+            m += 2 * ROWS
+        while m + ROWS <= rows + 3 * (m > 0):  # 3 rows too few: still faster than smaller tiles
+            tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
+            m += ROWS
+        if rows == 1:
+            tile_of_1_row(like, a0, a_row, k, b0, c, 0, more)
+            m = 1
+        if ROWS > 8 and m + 4 < rows:
+            tile_of_8_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
+            m += 8
+        while m < rows:
+            tile_of_4_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
+            m += 4
+
+
+@inlined
+def finish_row(like, c, bias, y, n, activation):
+    """n channels of one pixel of y from their sums c."""
+    size, v = size_of(like), 0
+    while v + LANES <= n:
+        total = load(np.float32(0), c + 4 * v) + load(np.float32(0), bias + 4 * v)
+        if activation > OVER:
+            total = derivative(total, load(like, y + size * v), activation - OVER)
+        store(like, y + size * v, activate(total, activation))
+        v += LANES
+    if v < n:
+        total = load(np.float32(0), c + 4 * v) + load_part(np.float32(0), bias + 4 * v, n - v)
+        finish_part(like, total, y + size * v, n - v, activation)
+
+
+@compiled
+def pack_panels(first, last, scratch, like_w, like_b, w, shape, groups, b):
+    """Panels of [reduction, columns]: each group's taps one after another. Unit: a panel of a group."""
+    rows, columns, tap_slot = shape[0], shape[1], shape[2]
+    count, size, per_group = groups.shape[1], size_of(like_w), -(-columns // PANEL)
+    one_panel = count * tap_slot * size_of(like_b) * PANEL
+    for unit in range(first, last):
+        group, column = unit // per_group, unit % per_group * PANEL
+        to = b + unit * one_panel
+        for t in range(count):
+            start = w + size * (groups[group, t] * rows * columns + column)
+            for r in range(0, tap_slot, 2):
+                at = start + size * r * columns
+                prefetch(at + AHEAD * size * columns)
+                prefetch(at + (AHEAD + 1) * size * columns)
+                for v in range(0, PANEL, LANES):
+                    n = columns - column - v
+                    if same(like_w, like_b) and n >= LANES and r + 2 <= rows:
+                        copy_steps(like_w, to + 4 * v, STEP, at + size * v, at + size * (columns + v))
+                        continue
+                    v0 = load_part(like_w, at + size * v, n * (r < rows))
+                    v1 = load_part(like_w, at + size * (columns + v), n * (r + 1 < rows))
+                    store_steps(like_b, to + 4 * v, STEP, v0, v1)
+                to += 2 * PANEL * size_of(like_b)
+
+
+@compiled
+def pack_transposed(first, last, scratch, like_w, like_b, w, shape, groups, b):
+    """Panels of the transposed product [columns, rows]: the reduction runs over (tap, column). Unit as above."""
+    rows, columns, tap_slot = shape[0], shape[1], shape[2]
+    count, size, per_group = groups.shape[1], size_of(like_w), -(-rows // PANEL)
+    block = 4 * LANES // size_of(like_b)  # columns whose elements fill one vector register
+    one_panel = count * tap_slot * size_of(like_b) * PANEL
+    for unit in range(first, last):
+        group, row = unit // per_group, unit % per_group * PANEL
+        to = b + unit * one_panel
+        for t in range(count):
+            start = w + size * columns * (groups[group, t] * rows + row)
+            for column in range(0, tap_slot, block):
+                steps = min(LANES, (tap_slot - column) * size_of(like_b) // 4)
+                for v in range(0, PANEL, LANES):
+                    at = start + size * (v * columns + column)
+                    if same(like_w, like_b) and row + v + LANES <= rows and column + block <= columns:
+                        for r in range(LANES):
+                            prefetch(at + size * (r + PANEL) * columns)  # of the next panel
+                        transpose(at, size * columns, to + 4 * v, STEP)
+                        continue
+                    for r in range(LANES):
+                        n = (columns - column) * (row + v + r < rows)
+                        for part in range(0, block, LANES):
+                            x = load_part(like_w, at + size * (r * columns + part), n - part)
+                            store(like_b, scratch + 4 * LANES * r + size_of(like_b) * part, x)
+                    transpose(scratch, 4 * LANES, scratch, 4 * LANES)
+                    for k in range(steps):
+                        x = load(np.float32(0), scratch + 4 * LANES * k)
+                        store(np.float32(0), to + STEP * k + 4 * v, x)
+                to += STEP * steps
+
+
+def packed(w, groups, out=None, transposed=False):
+    """Panels of w `[taps, rows, columns]` for each group of taps; `out` is reused where it fits."""
+    rows, columns = w.shape[1:]
+    kind = arithmetic(w.dtype)
+    reduction, width = (slot(columns), rows) if transposed else (slot(rows), columns)
+    per_tap = panels(width) * panel_bytes(reduction, kind)
+    size = sum(map(len, groups)) * per_tap
+    b = out if out is not None and out.nbytes == size else aligned((size,), np.uint8)
+    kernel, shape = pack_transposed if transposed else pack_panels, np.array([rows, columns, reduction], np.int64)
+    where = address(b)
+    for taps, alike in groupby(groups, len):
+        table = np.array(list(alike), np.int64)
+        launch(kernel, len(table) * panels(width), 4 * LANES * LANES, LIKE[w.dtype], LIKE[kind], address(w), shape,
+               table, where)
+        where += len(table) * taps * per_tap
+    return b
+
+
+class Prepared:
+    """Weights and the packed forms made of them, each when it is first asked for after a refresh."""
+
+    def __init__(self):
+        self.forms, self.fresh, self.lock = {}, set(), threading.RLock()
+
+    def refresh(self, w):
+        self.w, self.fresh, self.uses = w, set(), 0
+        return self
+
+    def early_use(self):
+        """True twice a refresh: for what a training step of up to two micro-batches needs, a form is not worth its
+        memory."""
+        with self.lock:
+            self.uses += 1
+            return self.uses <= 2
+
+    def form(self, name, make):
+        """`make(w, the form's old memory or None)`, once a refresh."""
+        with self.lock:
+            if name not in self.fresh:
+                self.forms[name] = make(np.ascontiguousarray(self.w), self.forms.get(name))
+                self.fresh.add(name)
+            return self.forms[name]
+
+
+def prepare(w, *, out=None):
+    """The `prepare` of every operation with packed weights."""
+    return (out or Prepared()).refresh(w)

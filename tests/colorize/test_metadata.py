@@ -1,0 +1,86 @@
+"""What stands beside the pixels is kept, and says that the colors are estimated."""
+
+import struct
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, PngImagePlugin
+
+from ltbc.colorize import deep, images, metadata, tags
+from ltbc.colorize.images import read, write
+from tests.tools.drawn import draw
+from tests.tools.picture_files import color_of, grey, profile_of, rich_exif, written
+
+
+@pytest.mark.parametrize("source", [".jpg", ".png", ".webp", ".tif", "16.tif"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", "16.png"])
+def test_metadata_is_kept_and_says_that_the_colors_are_estimated(tmp_path, source, suffix):
+    path, target = tmp_path / f"in{source}", tmp_path / f"out{suffix.removeprefix('16')}"
+    image = Image.fromarray(grey())
+    if source.endswith(".tif"):
+        order, directory = tags.from_exif_block(rich_exif().tobytes())
+        directory[282] = tags.numbers(tags.RATIONAL, order, 300, 1)
+        pixels = grey(np.uint16 if "16" in source else np.uint8)[..., None].repeat(3, 2)
+        path.write_bytes(deep.tiff_bytes(pixels, directory, order, None))
+    else:
+        image.save(path, exif=rich_exif(), **({} if source == ".webp" else {"dpi": (300, 300)}))
+    picture = read(path)
+    if suffix == "16.png":
+        picture.dtype, picture.white = np.dtype(np.uint16), 65535
+    _, notes = written(target, picture)
+    colored = Image.open(target)
+    colored.load()
+    exif = colored.getexif()
+    assert exif[0x10E] == f"{metadata.STATEMENT}; Harbor, 1911" and exif[0x8298] == "public domain"
+    assert exif[0x13B] == "José"
+    inner, gps = exif.get_ifd(ExifTags.IFD.Exif), exif.get_ifd(ExifTags.IFD.GPSInfo)
+    assert inner[0x9003] == "1911:05:01 10:00:00" and inner[0x927C] == b"maker\0note" * 9 and gps[1] == "N"
+    assert metadata.SOURCE_TYPE.encode() in metadata.xmp_of(colored.info)
+    if source != ".webp" and suffix != ".webp":
+        assert round(float(colored.info["dpi"][0])) == 300
+    write(target, color_of(target, again := read(target)), again)
+    assert Image.open(target).getexif()[0x10E] == exif[0x10E], "stated once, however often"
+
+
+def test_png_texts_comments_and_xmp_are_kept(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Author", "Zoë, 東京")
+    packet = metadata.XMP_EMPTY.replace(b"></rdf", b'><rdf:Description tiff:Orientation="6" dc:rights="none"/></rdf')
+    info.add_itxt("XML:com.adobe.xmp", packet.decode())
+    Image.fromarray(grey()).save(tmp_path / "in.png", pnginfo=info)
+    written(tmp_path / "out.png", read(tmp_path / "in.png"))
+    text = Image.open(tmp_path / "out.png").text
+    assert text["Author"] == "Zoë, 東京" and text["Warning"] == metadata.STATEMENT
+    xmp = text["XML:com.adobe.xmp"]
+    assert 'dc:rights="none"' in xmp and metadata.SOURCE_TYPE in xmp and "Orientation" not in xmp
+    draw(0).save(tmp_path / "in.jpg", comment="seen at noon")
+    for name in ("out.png", "out.jpg"):
+        written(tmp_path / name, read(tmp_path / "in.jpg"))
+        again = Image.open(tmp_path / name)
+        assert again.info.get("comment", again.info.get("Comment")) in (b"seen at noon", "seen at noon")
+
+
+def test_damaged_exif_does_not_stop_the_picture(tmp_path):
+    far, endless = tags.header("<", 0xFFFFFFFF), tags.header("<", 8) + b"\xff\xff" + b"\x12" * 99
+    loop = tags.header("<", 8) + struct.pack("<HHHII", 1, tags.EXIF, tags.LONG, 1, 8) + bytes(4)
+    for block in (far, endless, loop, b"nonsense", rich_exif().tobytes()[6:90]):
+        Image.fromarray(grey()).save(tmp_path / "in.jpg", exif=b"Exif\0\0" + block)
+        written(tmp_path / "out.png", read(tmp_path / "in.jpg"))
+        assert metadata.STATEMENT in Image.open(tmp_path / "out.png").getexif()[0x10E]
+
+
+def test_exif_too_long_for_jpeg_is_shortened_and_told(tmp_path):
+    exif = rich_exif()
+    exif.get_ifd(tags.EXIF)[0x927C] = bytes(70_000)
+    Image.fromarray(grey()).save(tmp_path / "in.png", exif=exif)
+    _, notes = written(tmp_path / "out.jpg", read(tmp_path / "in.png"))
+    assert any("too long for JPEG" in note for note in notes)
+    assert Image.open(tmp_path / "out.jpg").getexif().get_ifd(tags.EXIF)[0x9003] == "1911:05:01 10:00:00"
+
+
+def test_the_same_picture_gives_the_same_file(tmp_path):
+    Image.fromarray(grey()).save(tmp_path / "in.png", icc_profile=profile_of("srgb"), exif=rich_exif())
+    for suffix in images.WRITE:
+        for name in ("a", "b"):
+            written(tmp_path / f"{name}{suffix}", read(tmp_path / "in.png"))
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()

@@ -1,0 +1,75 @@
+"""chroma_loss against PyTorch, against the contract as loops, against finite differences."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+
+from ltbc.kernels import chroma_loss
+from ltbc.kernels.compare import assert_close, tolerance
+from ltbc.kernels.gradcheck import check_loss
+from ltbc.kernels.strategies import layouts
+from tests.tools import helpers, pointwise
+
+OP = "chroma_loss"
+
+
+def loops(y, target, scale):
+    """Equations (1) and (2)."""
+    loss, dy = 0.0, np.zeros(y.shape)
+    for at in np.ndindex(*y.shape):
+        loss += (y[at] - target[at]) ** 2 / y.size
+        dy[at] = scale * 2 / y.size * (y[at] - target[at])
+    return {"loss": np.array(loss), "dy": dy}
+
+
+def assert_equal(case, want):
+    for name, value in pointwise.results(case).items():
+        assert_close(name, value, want[name], tolerance("float64", case.arguments["y"].size))
+
+
+@given(case=pointwise.cases(OP, layout=layouts()))
+def test_torch(case):
+    y = torch.tensor(case.arguments["y"].copy(), requires_grad=True)
+    loss = F.mse_loss(y, torch.tensor(case.arguments["target"].copy()))
+    loss.backward()
+    assert_equal(case, {"loss": loss.detach().numpy(), "dy": case.settings["scale"] * y.grad.numpy()})
+
+
+@given(case=pointwise.cases(OP))
+def test_loops(case):
+    assert_equal(case, loops(**case.arguments, **case.settings))
+
+
+@given(case=pointwise.cases(OP))
+def test_slopes(case):
+    check_loss(chroma_loss.value_and_gradient, case.arguments, wrt=["y"], operation=OP)
+
+
+@pytest.mark.parametrize("backend", helpers.BACKENDS)
+@given(case=pointwise.cases(OP))
+def test_float32(backend, case):
+    pointwise.check_backend(case, backend, "float32", np.float32)
+
+
+@given(case=pointwise.cases(OP))
+def test_out(case):
+    dy = np.full(case.arguments["y"].shape, np.nan)
+    loss, found = chroma_loss.value_and_gradient(**case.arguments, **case.settings, out=dy)
+    assert found is dy and loss.shape == ()
+    assert_equal(case, {"loss": loss, "dy": dy})
+
+
+@pytest.mark.parametrize("wrong, error, message", [
+    ({"y": np.ones((2, 4, 3))}, ValueError, "chroma_loss: y must be [N, H, W, C], got [2, 4, 3]"),
+    ({"target": np.ones((1, 4, 6, 2))}, ValueError,
+     "chroma_loss: target must be [N, H, W, C] with N=1 (from y), H=4 (from y), W=3 (from y), C=2 (from y), "
+     "got [1, 4, 6, 2]"),
+    ({"target": np.ones((1, 4, 3, 2), np.float16)}, TypeError,
+     "chroma_loss: target must be float64 where y is float64, got float16"),
+    ({"out": np.ones((1, 4, 3))}, ValueError, "chroma_loss: out dy must be [1, 4, 3, 2], got [1, 4, 3]"),
+])  # fmt: skip
+def test_rejects(wrong, error, message):
+    right = {"y": np.ones((1, 4, 3, 2)), "target": np.ones((1, 4, 3, 2))}
+    helpers.rejects(message, error, chroma_loss.value_and_gradient, **right | wrong)

@@ -1,0 +1,304 @@
+"""The cpu backend's layers against the reference: odd sizes, whole vectors, several blocks, any memory layout."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_dtypes import bfloat16, finfo
+
+from ltbc.kernels import arrays, conv3x3, linear, strategies
+from ltbc.kernels.arrays import ACTIVATIONS
+from ltbc.kernels.conv3x3 import winograd
+from ltbc.kernels.cpu import machine as simd
+from ltbc.kernels.cpu.matrix import arithmetic
+from tests.tools import helpers
+
+DTYPES = pytest.mark.parametrize("dtype", [bfloat16, np.float32])
+
+def amplification(of):
+    """By how much an algorithm of Winograd multiplies errors of its products, at its worst element.
+
+    An output is sum_p a_p (b_p . x)(g_p . w). Rounding errors of each product add up to |a_p| |b_p| |g_p| over p, which
+    the exact sum's own size divides: sqrt(3) for three taps; squared, as rows and columns both are transformed.
+    """
+    a, b, g = of.a, np.linalg.norm(of.bt, axis=1), np.linalg.norm(of.g, axis=1)
+    y = np.linalg.norm(a * (b * g)[:, None], axis=0) / np.sqrt(3)
+    dw = np.linalg.norm(of.g * (b * np.linalg.norm(a, axis=1))[:, None], axis=0) / np.sqrt(of.m)
+    return max(y.max(), dw.max()) ** 2
+
+
+def check_winograd(case, dtype):
+    stride = case.settings["stride"]
+    of = winograd.STRIDE2 if stride == 2 else winograd.F2 if arithmetic(np.dtype(dtype)) == bfloat16 else winograd.F4
+    check(case, dtype, amplification(of))
+
+
+def test_amplification():
+    assert [round(amplification(of)) for of in (winograd.F2, winograd.F4, winograd.STRIDE2)] == [2, 31, 2]
+
+
+def border(name, a):
+    """Activations in buffers of the backend's own, of which nothing is copied."""
+    if a.ndim != 4 or name == "w":
+        return a
+    buffer = simd.allocate(a.shape, a.dtype)
+    buffer[...] = a
+    return buffer
+
+
+def check(case, dtype, scale=1.0, place=border):
+    helpers.check_backend(case, "cpu", np.dtype(dtype).name, dtype, scale, place)
+
+
+def drawn(op, sizes, seed=0, **chosen):
+    """A case of given sizes."""
+    rng = np.random.default_rng(seed)
+    layer = helpers.LAYERS[op]
+    arguments = {k: rng.standard_normal(helpers.shape(p, sizes)) for k, p in layer.arguments.items()}
+    case = helpers.Case(op, sizes, arguments, {k: v[0] for k, v in layer.settings.items()} | chosen)
+    return case._replace(arguments={**arguments, "dy": rng.standard_normal(helpers.forward(case).shape)})
+
+
+@DTYPES
+@pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "upsample2x", "linear", "fusion"])
+@settings(max_examples=30)
+@given(data=st.data())
+def test_small(op, dtype, data):
+    """One pixel, one channel, odd and even sizes, arrays of any layout, which are copied."""
+    case = data.draw(helpers.cases(op, layout=strategies.layouts()))
+    check(case, dtype, place=data.draw(st.sampled_from([border, lambda name, a: a])))
+
+
+@DTYPES
+@pytest.mark.parametrize("op, sizes", [
+    ("conv3x3", dict(N=3, H=9, W=14, Cin=40, Cout=37)),
+    ("conv3x3", dict(N=1, H=33, W=20, Cin=1, Cout=64)),
+    ("conv3x3", dict(N=2, H=25, W=26, Cin=32, Cout=2)),
+    ("conv3x3", dict(N=2, H=3, W=11, Cin=2, Cout=32)),
+    ("conv3x3", dict(N=3, H=1, W=2, Cin=64, Cout=1)),
+    ("conv3x3", dict(N=1, H=3, W=261, Cin=1, Cout=37)),
+    ("conv3x3", dict(N=2, H=2, W=150, Cin=72, Cout=2)),
+    ("upsample2x_conv3x3", dict(N=2, H=17, W=9, Cin=48, Cout=32)),
+    ("linear", dict(N=7, Cin=5003, Cout=70)),
+    ("linear", dict(N=37, Cin=130, Cout=205)),
+    ("fusion", dict(N=3, H=12, W=11, Cm=40, Cg=24, Cout=33)),
+    ("upsample2x", dict(N=2, H=5, W=7, C=33)),
+])  # fmt: skip
+def test_large(op, sizes, dtype):
+    """More than a block, a panel, a run, with odd ends."""
+    for stride in helpers.LAYERS[op].settings.get("stride", (None,)):
+        check(drawn(op, sizes, **({"stride": stride} if stride else {})), dtype)
+
+
+@DTYPES
+@pytest.mark.parametrize("cin, cout", [(1, 37), (2, 64), (40, 2), (72, 1)])
+def test_nan_stays_within_its_windows(cin, cout, dtype):
+    """Vectors that reach beyond a pixel's channels take nothing from its neighbors."""
+    case = drawn("conv3x3", dict(N=1, H=5, W=9, Cin=cin, Cout=cout), activation="none")
+    x, w, b = (case.arguments[k].astype(np.float32 if k == "b" else dtype) for k in "xwb")
+    x[0, 2, 4] = np.nan
+    y = conv3x3.forward(border("x", x), w, b, activation="none", backend="cpu").astype(np.float32)
+    want = np.zeros((5, 9), bool)
+    want[1:4, 3:6] = True
+    np.testing.assert_array_equal(np.isnan(y[0]), np.broadcast_to(want[..., None], y.shape[1:]))
+
+
+@st.composite
+def winograd_sizes(draw):
+    channels = st.sampled_from([32, 48, 64, 80])
+    sizes = dict(N=draw(st.integers(1, 3)), H=draw(st.integers(4, 14)), W=draw(st.integers(4, 14)))
+    return sizes | dict(Cin=draw(channels), Cout=draw(channels))
+
+
+@DTYPES
+@settings(max_examples=20)
+@given(
+    sizes=winograd_sizes(), stride=st.sampled_from([1, 2]), activation=st.sampled_from(ACTIVATIONS),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_winograd(dtype, sizes, stride, activation, seed):
+    """Tiles over every edge, also where they do not pay."""
+    with mock.patch.object(winograd, "pays", return_value=True):
+        check_winograd(drawn("conv3x3", sizes, seed, stride=stride, activation=activation), dtype)
+
+
+@DTYPES
+@pytest.mark.parametrize("stride", [1, 2])
+def test_winograd_in_blocks(stride, dtype):
+    """Several blocks of tiles in each pass, the last of an odd number of tiles."""
+    sizes = dict(N=3, H=31 * stride, W=33 * stride, Cin=32, Cout=96)
+    of = winograd.algorithm(np.dtype(dtype), stride, 32, 96, 3, 31, 33)
+    assert (of is None) == (simd.LEVEL == "amx")
+    check_winograd(drawn("conv3x3", sizes, stride=stride), dtype)
+
+
+@pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "linear"])
+def test_float32_results_of_bfloat16(op):
+    """Chroma and logits: y, and so dy, stay float32."""
+    sizes = {"N": 3, "H": 6, "W": 7, "Cin": 20, "Cout": 5}
+    case = drawn(op, sizes, activation="sigmoid")
+    stored = case.converted(lambda k, a: a.astype(np.float32 if k in ("b", "dy") else bfloat16))
+    exact = stored.converted(lambda k, a: a.astype(np.float64))
+    want = helpers.results(exact)
+    y = np.full(want["y"].shape, np.nan, np.float32)
+    assert helpers.forward(stored, "cpu", out=y) is y
+    gradients = helpers.backward(stored, want["y"].astype(np.float32), "cpu")
+    got = {"y": y, **dict(zip(helpers.LAYERS[op].gradients, gradients))}
+    helpers.assert_results(got, want, exact, "bfloat16", usual=helpers.magnitudes(exact, want["y"]))
+
+
+@pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "upsample2x", "linear", "fusion"])
+@given(data=st.data())
+@settings(max_examples=5)
+def test_out(op, data):
+    """Results go into whatever buffers are given: dense, with a border, of another layout or dtype."""
+    sizes = dict(N=2, H=4, W=3, Cin=5, Cout=6, Cm=3, Cg=2, C=4)
+    case = drawn(op, {k: sizes[k] for k in helpers.LAYERS[op].sizes}).converted(lambda k, a: a.astype(np.float32))
+    want = helpers.results(case, "cpu")
+
+    def buffer(a):
+        place = data.draw(st.sampled_from(["dense", "border", "double", *strategies.LAYOUTS]))
+        if place in strategies.LAYOUTS:
+            return strategies.lay_out(np.full(a.shape, np.nan, np.float32), place)
+        return simd.allocate(a.shape, np.float32) if place == "border" else \
+            np.full(a.shape, np.nan, np.float64 if place == "double" else np.float32)
+
+    y = buffer(want["y"])
+    assert helpers.forward(case, "cpu", out=y) is y
+    np.testing.assert_array_equal(y, want["y"])
+    buffers = tuple(buffer(want[k]) for k in helpers.LAYERS[op].gradients)
+    found = helpers.backward(case, want["y"], "cpu", out=buffers if len(buffers) > 1 else buffers[0])
+    for name, got, given_buffer in zip(helpers.LAYERS[op].gradients, found, buffers):
+        assert got is given_buffer, name
+        np.testing.assert_array_equal(got, want[name], err_msg=name)
+
+
+THROUGH = [
+    ("conv3x3", dict(N=2, H=23, W=22, Cin=32, Cout=64), {"stride": 1}),
+    ("conv3x3", dict(N=3, H=31, W=32, Cin=64, Cout=32), {"stride": 2}),
+    ("conv3x3", dict(N=2, H=7, W=5, Cin=20, Cout=7), {"stride": 1}),
+    ("conv3x3", dict(N=2, H=6, W=9, Cin=5, Cout=3), {"stride": 2}),
+    ("conv3x3", dict(N=2, H=4, W=131, Cin=32, Cout=2), {"stride": 1}),
+    ("conv3x3", dict(N=2, H=6, W=130, Cin=2, Cout=24), {"stride": 1}),
+    ("upsample2x_conv3x3", dict(N=2, H=7, W=4, Cin=20, Cout=9), {}),
+]
+
+
+@DTYPES
+@pytest.mark.parametrize("before", ACTIVATIONS)
+@pytest.mark.parametrize("op, sizes, options", THROUGH)
+def test_gradients_through_the_activation_before(op, sizes, options, before, dtype):
+    """dx is that of the contract times the derivative, written over x or not; dw and db are what they are without."""
+    case = drawn(op, sizes, **options)
+    if before == "sigmoid":  # as it leaves x
+        case = case.converted(lambda k, a: 1 / (1 + np.exp(-a)) if k == "x" else a)
+    stored = case.converted(lambda k, a: border(k, a.astype(np.float32 if k == "b" else dtype)))
+    y = helpers.forward(stored, "cpu")
+    dx, dw, db = helpers.backward(stored, y, "cpu")
+    x = stored.arguments["x"].copy()
+    found = helpers.backward(stored, y, "cpu", through=before)
+    want = arrays.activation_backward(dx.astype(np.float64), x.astype(np.float64), before)
+    if before == "sigmoid":  # rounded once more, and twice in the derivative
+        roundings = 1.1 if dtype is bfloat16 else 4
+        np.testing.assert_allclose(found[0].astype(np.float64), want, rtol=roundings * float(finfo(dtype).eps))
+    else:
+        np.testing.assert_array_equal(found[0].astype(np.float64), want)
+    np.testing.assert_array_equal(x, stored.arguments["x"])
+    over = helpers.backward(stored, y, "cpu", through=before, out=(stored.arguments["x"], None, None))
+    assert over[0] is stored.arguments["x"]
+    for once, again in zip((found[0], dw, db), over):
+        np.testing.assert_array_equal(once, again)
+
+
+@pytest.mark.parametrize("op, sizes, options", THROUGH[2:])
+def test_through_an_activation_elsewhere_or_unknown(op, sizes, options):
+    case = drawn(op, sizes, **options)
+    y = helpers.forward(case, "reference")
+    with pytest.raises(ValueError, match="through='relu' is the cpu backend's alone"):
+        helpers.backward(case, y, "reference", through="relu")
+    with pytest.raises(ValueError, match="activation must be one of"):
+        helpers.backward(case, y, "cpu", through="tanh")
+
+
+@DTYPES
+@pytest.mark.parametrize("op, sizes, options", THROUGH)
+def test_dz_in_a_border_is_read_where_it_lies(op, sizes, options, dtype):
+    """dy of no activation: the same bits from a buffer of `allocate` and from a copy, but for db's order of sums."""
+    case = drawn(op, sizes, activation="none", **options)
+    stored = case.converted(lambda k, a: border(k, a.astype(np.float32 if k == "b" else dtype)))
+    y = helpers.forward(stored, "cpu")
+    stored.arguments["dy"] = simd.allocate(y.shape, dtype)
+    stored.arguments["dy"][...] = case.arguments["dy"]
+    assert simd.whole(stored.arguments["dy"]) and not simd.whole(stored.arguments["dy"][1:])
+    dx, dw, db = helpers.backward(stored, y, "cpu")
+    stored.arguments["dy"] = np.ascontiguousarray(stored.arguments["dy"])
+    want = helpers.backward(stored, y, "cpu")
+    np.testing.assert_array_equal(dx, want[0])
+    np.testing.assert_array_equal(dw, want[1])
+    np.testing.assert_allclose(db, want[2], rtol=1e-4, atol=1e-4)
+
+
+@DTYPES
+@pytest.mark.parametrize("sizes", [
+    dict(N=1, Cin=5003, Cout=70), dict(N=7, Cin=9217, Cout=33), dict(N=37, Cin=5, Cout=64),
+])  # fmt: skip
+def test_weights_that_are_used_twice_are_not_kept(sizes, dtype):
+    """The first two products after a refresh pack on the way: the same bits, and no form."""
+    case = drawn("linear", sizes).converted(lambda k, a: a.astype(np.float32 if k == "b" else dtype))
+    prepared = linear.prepare(case.arguments["w"], backend="cpu")
+    first = helpers.forward(case, "cpu", prepared=prepared)
+    np.testing.assert_array_equal(helpers.forward(case, "cpu", prepared=prepared), first)
+    assert not prepared.forms
+    for _ in range(2):
+        np.testing.assert_array_equal(helpers.forward(case, "cpu", prepared=prepared), first)
+    assert list(prepared.forms) == ["forward"]
+
+
+@DTYPES
+@pytest.mark.skipif(simd.LEVEL == "amx", reason="takes the direct method")
+def test_filters_that_are_used_twice_are_not_kept(dtype):
+    case = drawn("conv3x3", dict(N=3, H=32, W=32, Cin=32, Cout=32), stride=1).converted(
+        lambda k, a: a.astype(np.float32 if k == "b" else dtype))
+    prepared = conv3x3.prepare(case.arguments["w"], backend="cpu")
+    first = helpers.forward(case, "cpu", prepared=prepared)
+    np.testing.assert_array_equal(helpers.forward(case, "cpu", prepared=prepared), first)
+    assert not prepared.forms
+    for _ in range(2):
+        np.testing.assert_array_equal(helpers.forward(case, "cpu", prepared=prepared), first)
+    assert len(prepared.forms) == 1
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 9, 32), (2, 5, 5, 7)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_prepared_weights_are_refreshed(shape, stride):
+    """`prepare(w, out=old)` makes every form stale; without it, what was prepared stays. Winograd's filters do from
+    the third use on, those of dx never: they are made of w anew each time."""
+    rng = np.random.default_rng(0)
+    x, b = rng.standard_normal(shape).astype(np.float32), np.zeros(shape[3], np.float32)
+    w = rng.standard_normal((3, 3, shape[3], shape[3])).astype(np.float32)
+    prepared = conv3x3.prepare(w, backend="cpu")
+
+    def step():
+        y = conv3x3.forward(x, w, b, stride, prepared=prepared, backend="cpu")
+        return y, conv3x3.backward(y, x, w, y, stride, prepared=prepared, backend="cpu")[0]
+
+    for _ in range(3):
+        first = step()
+    w *= 2
+    of = winograd.algorithm(x.dtype, stride, shape[3], shape[3], shape[0], *first[0].shape[1:3])
+    y, dx = step()
+    np.testing.assert_array_equal(y, first[0])
+    np.testing.assert_array_equal(dx, first[1] * (2 if of else 1))
+    assert conv3x3.prepare(w, out=prepared, backend="cpu") is prepared
+    y, dx = step()
+    np.testing.assert_array_equal(y, 2 * first[0])
+    np.testing.assert_array_equal(dx, 4 * first[1])
+
+
+@pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "upsample2x", "linear", "fusion"])
+def test_other_dtypes_are_rejected(op):
+    case = drawn(op, dict(N=1, H=2, W=2, Cin=2, Cout=2, Cm=2, Cg=2, C=2))
+    message = f"{op}: the cpu backend takes bfloat16 or float32, got float64; use backend='reference'"
+    helpers.rejects(message, TypeError, helpers.forward, case, "cpu")

@@ -1,0 +1,195 @@
+"""Planted errors: small changes of the sources, each of which a named test must catch. `test_mutations` holds it.
+
+`old` occurs exactly once in the file, so that no entry outlives the code that it is about.
+"""
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+def of(file: str, *rows: tuple[str, str, str, str]) -> list[Mutation]:
+    """Rows (name, old, new, test) for one file; a test without a path is in that operation's file."""
+    own = f"tests/test_{file.split('/')[1]}.py::"
+    return [Mutation(name, file, old, new, test if "::" in test else own + test) for name, old, new, test in rows]
+
+
+MICRO = "tests/nn/test_network.py::test_micro_batches_sum_to_the_whole_batch"
+MUTATIONS = [
+    *of(
+        "kernels/arrays.py",
+        ("relu's derivative forgotten", "return dy * (y > 0)", "return dy", "tests/kernels/test_conv3x3.py::test_slopes"),
+        ("half of sigmoid's derivative", "dy * (y * (1 - y))", "dy * y", "tests/kernels/test_linear.py::test_slopes"),
+        ("a sigmoid that is a tanh", "        z += 1\n", "", "tests/kernels/test_fusion.py::test_torch"),
+        ("derivative of relu from z >= 0", "(y > 0)", "(y >= 0)", "tests/kernels/test_linear.py::test_torch"),
+    ),
+    *of(
+        "kernels/im2col.py",
+        ("dropped tap forward", "        columns[:, :, :, tap] = padded[images, i, j]",
+         "        columns[:, :, :, tap] = padded[images, i, j] * (tap > 0)", "tests/kernels/test_conv3x3.py::test_loops"),
+        ("dropped tap backward", "padded[images, i, j] += columns[:, :, :, tap]",
+         "padded[images, i, j] += columns[:, :, :, tap] * (tap < 8)", "tests/kernels/test_conv3x3.py::test_slopes"),
+        ("windows overwrite each other", "padded[images, i, j] += columns", "padded[images, i, j] = columns",
+         "tests/kernels/test_conv3x3.py::test_loops"),
+        ("stride of a band's start forgotten", "slice(rows.start * stride + r,", "slice(rows.start + r,",
+         "tests/kernels/test_conv3x3.py::test_bands_do_not_change_results"),
+        ("last band cut short", "min(r + rows_a_band, rows))", "min(r + rows_a_band, rows - 1))",
+         "tests/kernels/test_upsample2x_conv3x3.py::test_torch"),
+        ("border not zeroed", ".zeros((n, h + 2, k + 2, c)", ".empty((n, h + 2, k + 2, c)",
+         "tests/kernels/test_conv3x3.py::test_torch"),
+        ("out ignored", "    out[...] = value\n    return out", "    return value",
+         "tests/kernels/test_linear.py::test_out_and_needs_dx"),
+    ),
+    *of(
+        "kernels/conv3x3/reference.py",
+        ("wrong stride remainder", "-(-h // stride)", "h // stride", "test_torch"),
+        ("transposed kernel", "dmatrix.reshape(w.shape)", "dmatrix.reshape(w.shape).swapaxes(0, 1)", "test_slopes"),
+        ("weights of the last band only", "dmatrix += columns.T @ dz", "dmatrix = columns.T @ dz", "test_torch"),
+        ("forgotten bias gradient", "        db += dz.sum(0)\n", "", "test_slopes"),
+        ("bias added twice", "z += b", "z += 2 * b", "test_loops"),
+        ("gradients from a stale activation", "dz = activation_backward(dy[images, rows], y[images, rows], activation)",
+         "dz = activation_backward(dy[images, rows], dy[images, rows], activation)", "test_torch"),
+        ("dx left unwritten at the border", "dpadded = xp.zeros_like(padded)", "dpadded = xp.empty_like(padded)",
+         "test_torch"),
+        ("dx computed in spite of needs_dx", "dpadded[:, 1:-1, 1:-1]) if needs_dx else None",
+         "padded[:, 1:-1, 1:-1])", "test_out_and_needs_dx"),
+    ),
+    *of(
+        "kernels/conv3x3/__init__.py",
+        ("stride 3 let through", "stride not in (1, 2)", "stride not in (1, 2, 3)", "test_forward_rejects"),
+        ("dtype of dy not looked at", 'check_dtypes(OP, {"x": x}, {"dy": dy, "y": y})', 'check_dtypes(OP, {"x": x})',
+         "test_backward_rejects"),
+    ),
+    *of(
+        "kernels/upsample2x_conv3x3/__init__.py",
+        ("phase weights wrong, in both directions alike", "(((0,), (1, 2)), ((0, 1), (2,)))",
+         "(((0, 1), (2,)), ((0,), (1, 2)))", "test_torch"),
+    ),
+    *of(
+        "kernels/upsample2x_conv3x3/reference.py",
+        ("phase gradient to the wrong columns", "product(ROWS[p][a], ROWS[q][c])", "product(ROWS[p][a], ROWS[p][c])",
+         "test_slopes"),
+        ("phase gradients overwrite each other", "dw[r, s] += dv[a, c]", "dw[r, s] = dv[a, c]", "test_loops"),
+        ("dx of a phase put into another", "add_col2im(dpadded, columns, images, rows, width, size=2, start=(p, q))",
+         "add_col2im(dpadded, columns, images, rows, width, size=2, start=(q, p))", "test_slopes"),
+        ("phases mixed up in y", "2 * rows.stop : 2, q::2] = activate", "2 * rows.stop : 2, 1 - q :: 2] = activate",
+         "test_equals_the_two_operations"),
+    ),
+    *of(
+        "kernels/upsample2x/reference.py",
+        ("one of four pixels forgotten", " + dy[:, 1::2, 1::2])", ")", "test_slopes"),
+        ("one of four pixels unwritten", "for q in (0, 1):\n", "for q in (0, 1 - p):\n", "test_torch"),
+    ),
+    *of(
+        "kernels/linear/reference.py",
+        ("mean for sum", "dz.sum(0)", "dz.mean(0)", "test_slopes"),
+        ("dx by the transposed weights of a square layer", "dz @ w.T", "dz @ (w if w.shape[0] == w.shape[1] else w.T)",
+         "test_torch"),
+    ),
+    *of(
+        "kernels/fusion/reference.py",
+        ("halves swapped forward", "mid.reshape(-1, cm) @ w[cg:]", "mid.reshape(-1, cm) @ w[:cm]", "test_torch"),
+        ("halves swapped backward", "dz @ w[cg:].T", "dz @ w[:cm].T", "test_slopes"),
+        ("global gradient of one pixel", "s @ w[:cg].T", "dz[:, 0] @ w[:cg].T", "test_slopes"),
+        ("global weights by the mean over pixels", "s = dz.sum(1)", "s = dz.mean(1)", "test_loops"),
+    ),
+    *of(
+        "kernels/chroma_loss/reference.py",
+        ("sum for mean", ".mean()", ".sum()", "test_torch"),
+        ("mean over images only", "scale * 2 / y.size", "scale * 2 / y.shape[0]", "test_slopes"),
+        ("factor 2 of the square forgotten", "scale * 2 / y.size", "scale / y.size", "test_loops"),
+        ("scale forgotten", "scale * 2 / y.size", "2 / y.size", "test_torch"),
+    ),
+    *of(
+        "kernels/class_loss/reference.py",
+        ("gradient without /N", "p *= scale / n", "p *= scale", "test_slopes"),
+        ("true class not subtracted", "    p[true] -= 1\n", "", "test_slopes"),
+        ("logarithm that overflows", "xp.maximum(z_sum, 0) + xp.log1p(xp.exp(-xp.abs(z_sum)))",
+         "xp.log(1 + xp.exp(z_sum))", "test_extreme_logits"),
+        ("largest logit not subtracted", "        z_sum -= z_sum.max(1, keepdims=True)\n", "", "test_extreme_logits"),
+        ("mean over classes", "z_sum[true].sum()) / n", "z_sum[true].sum()) / z.size", "test_torch"),
+    ),
+    *of(
+        "kernels/adadelta/reference.py",
+        ("eps outside the root", "xp.sqrt((ed[at] + eps) / (eg[at] + eps))",
+         "(xp.sqrt(ed[at]) + eps) / (xp.sqrt(eg[at]) + eps)", "test_torch"),
+        ("gradient not squared", "(1 - rho) * g[at] * g[at]", "(1 - rho) * xp.abs(g[at])", "test_loops"),
+        ("learning rate in the average", "(1 - rho) * d * d", "(1 - rho) * lr * d * lr * d", "test_torch"),
+        ("copy from before the update", "low[at] = p[at]", "low[at] = p[at] + lr * d", "test_low_precision_copy"),
+        ("last block left out", "range(0, p.size, BLOCK)", "range(0, p.size - BLOCK + 1, BLOCK)",
+         "test_more_than_a_block"),
+    ),
+    *of(
+        "kernels/color/reference.py",
+        ("a* and b* swapped", "500 * (x - y), 200 * (y - z)", "200 * (y - z), 500 * (x - y)",
+         "test_lab_of_scikit_image"),
+        ("decode's scale is not encode's", "chroma * 220 - 110", "chroma * 200 - 100", "test_there_and_back"),
+        ("encode's scale is not the contract's", "(lab[..., 1:] + 110) / 220", "(lab[..., 1:] + 100) / 200",
+         "test_loops"),
+        ("mirrored one pixel off", "w - 1 - j", "(w - j) % w", "test_a_crop_of_the_codes_is_the_crop_of_the_result"),
+        ("left corner ignored", "j = left[:, None] + j", "j = 0 * left[:, None] + j", "test_loops"),
+        ("one pixel for the mean of four", "chroma[:, 1::2, 1::2]) / 4", "chroma[:, ::2, ::2]) / 4", "test_loops"),
+        ("16-bit codes taken for 8-bit", "rgb.dtype == np.uint8 else 65535", "rgb.dtype == np.uint8 else 255",
+         "test_there_and_back"),
+        ("U and V swapped", "rgb_to_yuv(chroma)[..., :1]", "rgb_to_yuv(chroma)[..., 1:2]",
+         "test_decode_keeps_the_luminance"),
+        ("scikit-image's white", "RGB_TO_XYZ / WHITE[:, None]", "RGB_TO_XYZ / np.array([[0.95047], [1], [1.08883]])",
+         "test_grey_has_no_chroma"),
+    ),
+    *of(
+        "kernels/gradcheck.py",
+        ("kinks at the point itself not seen", " + abs(2 * narrow_bend - wide_bend)", "",
+         "tests/test_gradcheck.py::test_kinks_are_avoided"),
+        ("kinks between the steps not seen", "abs(wide - narrow) + ", "",
+         "tests/test_gradcheck.py::test_what_is_not_smooth_does_not_pass"),
+        ("the other half searched", "key=lambda half: miss", "key=lambda half: -miss",
+         "tests/test_gradcheck.py::test_a_wrong_element_is_found_among_many"),
+    ),
+    *of(
+        "kernels/compare.py",
+        ("single wrong elements let through", "if error > tolerance or outliers.any():", "if error > tolerance:",
+         "tests/kernels/test_compare.py::test_one_wrong_element_among_a_million_is_seen"),
+        ("NaN let through", "if not np.isfinite(actual).all():\n        bad", "if False:\n        bad",
+         "tests/kernels/test_compare.py::test_what_is_not_finite_never_passes"),
+        ("tolerance ten times too large", "SAFETY = 2.0", "SAFETY = 20.0",
+         "tests/kernels/test_compare.py::test_simulated_sums_stay_within"),
+    ),
+    *of(
+        "nn/network.py",
+        ("forgotten branch gradient: class scores", "dhidden += self.class_.backward(dlogits, part, done=done)",
+         "self.class_.backward(dlogits, part, done=done)",
+         "tests/nn/test_network.py::test_loss_and_every_gradient_equal_autograd"),
+        ("forgotten branch gradient: global features", "dispatch.add(dlow, dcopy, self.backend)", "dcopy",
+         "tests/nn/test_network.py::test_loss_and_every_gradient_equal_autograd"),
+        ("forgotten branch gradient: the copy's weights", "adds=not self.shared", "adds=False",
+         "tests/nn/test_network.py::test_gradients_with_a_foreign_global_input"),
+        ("class gradient without alpha", "alpha * scale * part", "scale * part",
+         "tests/nn/test_network.py::test_ten_steps_equal_torch"),
+        ("class gradient leaks into mid", "dlow = self.mid.backward(dmid, part, done=done)",
+         "dmid += 0 if dlogits is None else dlogits.mean()\n        dlow = self.mid.backward(dmid, part, done=done)",
+         "tests/nn/test_network.py::test_class_gradient_stays_out_of_the_color_branch"),
+        ("class scores from the global vector's layer", "self.class_.forward(hidden, buffers, keep)",
+         "self.class_.forward(hidden * 0.5, buffers, keep)",
+         "tests/nn/test_network.py::test_loss_and_every_gradient_equal_autograd"),
+        ("the picture for its copy", "copy = resize(luminance, *size) if global_input is None else global_input",
+         "copy = resize(luminance, *size)", "tests/nn/test_network.py::test_gradients_with_a_foreign_global_input"),
+        ("micro-batches as if each were the batch", "predicted, chroma[part.rows], scale * part.share",
+         "predicted, chroma[part.rows], scale", MICRO),
+        ("labels of the first micro-batch for all", "labels[part.rows]", "labels[:part.stop - part.start]", MICRO),
+        ("losses of micro-batches not weighted", "sum(part.share * mean", "sum(mean / len(parts)", MICRO),
+    ),
+    *of(
+        "nn/layers.py",
+        ("gradients of the last micro-batch only", "if not adds:", "if True:", MICRO),
+        ("gradients of earlier micro-batches added twice", "if x is not total:", "if True:", MICRO),
+        ("fully connected layers see the last micro-batch only", "whole[part.rows] = a",
+         "whole[:] = 0\n            whole[part.rows] = a", MICRO),
+        ("a layer is done before its last micro-batch", "if done and part.last:", "if done:", MICRO),
+    ),
+]

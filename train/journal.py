@@ -1,0 +1,123 @@
+"""What a run tells: a line of JSON a step, and a bar (or, where nobody watches, a line now and then)."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ltbc.nn.parameters import write_whole
+from ltbc.train import TrainError
+from ltbc.train.checkpoint import METRICS, Progress, unwritten
+
+QUIET_SECONDS = 15  # between two lines where stderr is no terminal
+
+
+class Metrics:
+    """RUN/metrics.jsonl: {"step", "loss", "chroma", "classes", "images_per_s", "seconds", "data_wait"} a step.
+
+    seconds: of training so far. data_wait: share of the step spent waiting for pictures. Measurements on held-out
+    pictures are lines {"step", "held_out": {...}}. On resume, lines beyond the checkpoint's step are dropped first.
+    """
+
+    def __init__(self, run: Path, step: int) -> None:
+        self.path = path = run / METRICS
+        try:
+            write_whole(path, b"".join(line for line in lines(path) if at_step(line) <= step))
+            self.file = open(path, "a", buffering=1)
+        except OSError as error:
+            raise TrainError(unwritten(path, error)) from None
+
+    def step(self, progress: Progress, losses: dict[str, float], images_per_s: float, data_wait: float) -> None:
+        """The line of a step; losses: total, chroma, classes."""
+        self.write(
+            step=progress.step, loss=losses["total"], chroma=losses["chroma"], classes=losses["classes"],
+            images_per_s=round(images_per_s, 2), seconds=round(progress.seconds, 3), data_wait=round(data_wait, 4),
+        )
+
+    def write(self, **values: Any) -> None:
+        try:
+            self.file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise TrainError(unwritten(self.path, error)) from None
+
+    def __enter__(self) -> "Metrics":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+
+
+def at_step(line: bytes) -> float:
+    """The step of a line; infinite for one that was cut off."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+class Bar:
+    """Progress with loss, images a second and time left, on stderr.
+
+    total, done: steps, or seconds where the length of the run was given in minutes; unit: "step" or "seconds".
+    """
+
+    def __init__(self, total: float, done: float, unit: str) -> None:
+        terminal = sys.stderr.isatty()
+        unit = unit.removesuffix("s") + "s"
+        shape = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}, {remaining} left{postfix}"
+        self.bar = tqdm(total=total, initial=done, unit=unit, bar_format=shape, disable=not terminal)
+        self.quiet, self.unit, self.total, self.first = not terminal, unit, total, done
+        self.loss, self.rate, self.count = 0.0, 0.0, 0
+        self.started = self.told = time.perf_counter()
+
+    def update(self, done: float, loss: float, images_per_s: float) -> None:
+        """done: steps or seconds. Shown are means over about the last 20 steps."""
+        self.count += 1
+        share = max(0.05, 1 / self.count)
+        self.loss += share * (loss - self.loss)
+        self.rate += share * (images_per_s - self.rate)
+        text = f"loss {self.loss:.5f}, {self.rate:.3g} images/s"
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update(min(done, self.total) - self.bar.n)
+        now = time.perf_counter()
+        if self.quiet and now - self.told > QUIET_SECONDS:
+            self.told = now
+            left = (now - self.started) * (self.total - done) / max(done - self.first, 1e-9)
+            self.say(f"{done:.0f}/{self.total:.0f} {self.unit}, {text}, {tqdm.format_interval(max(left, 0))} left")
+
+    def say(self, text: str) -> None:
+        """A line that leaves the bar whole."""
+        tqdm.write(text, file=sys.stderr)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+
+class Silent:
+    """Metrics and bar of a process that leaves telling to the first one."""
+
+    def update(self, *_: Any, **__: Any) -> None:
+        pass
+
+    step = write = say = update
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def tell(run: Path, step: int, length: tuple[float, float, str], rank: int) -> tuple[Metrics | Silent, Bar | Silent]:
+    """What tells of a run from `step` on; length: (total, done, unit) of `Bar`. Only the first process tells."""
+    return (Silent(), Silent()) if rank else (Metrics(run, step), Bar(*length))

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     if why := options.refusal("gpu"):
         raise BenchError(f"only GPU kernels have tiles to search, and backend gpu cannot run here: {why}")
-    path = Path(launch.__file__).parent / args.op / "tiles.json"
+    path = Path(launch.__file__).parents[1] / args.op / "tiles.json"
     if not path.is_file():
         raise BenchError(f"kernels/{args.op}/ has no tiles.json: nothing to search")
     found: dict[str, list[dict]] = {}

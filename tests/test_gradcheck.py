@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from ltbc.kernels import strategies
 from ltbc.kernels.gradcheck import GradientError, check_adjoint, check_gradients, check_loss
 from ltbc.kernels.strategies import arrays, lay_out, layouts, sizes
+from tests import ROOT
 
 
 def dense(x, w, b):
@@ -217,7 +217,7 @@ def test_loss():
 
 def test_the_checker_does_not_need_hypothesis():
     code = "import sys; sys.modules['hypothesis'] = None; import ltbc.kernels.gradcheck"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @given(sizes(N=3, C=2))

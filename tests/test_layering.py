@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import ROOT
+
 BELOW = {  # what each folder may import of ours
     "kernels": {"kernels"},
     "nn": {"nn", "kernels"},

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 LESSONS = sorted((ROOT / "lessons").glob("*.py"))
 SAYS = {
     "1_convolution": ("is the output at (2, 2): 35", "gives the same: True", "one: True"),

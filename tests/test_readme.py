@@ -1,17 +1,17 @@
 """The README's Python examples run, and the gradient checker says what the README says it does."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ltbc.kernels.gradcheck import GradientError
+from tests import ROOT
 from tests.tools.drawn import draw
 from tests.tools.picture_files import network
 
-TEXT = (Path(__file__).parent.parent / "README.md").read_text()
+TEXT = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 COLORIZER, LIBRARY, CHECKER, *_ = PYTHON
 
@@ -45,6 +45,5 @@ def test_the_checker_passes_the_example_without_the_error():
 
 
 def test_every_path_in_the_readme_exists():
-    root = Path(__file__).parent.parent
     for path in re.findall(r"\]\(([\w/.]+)\)", TEXT):
-        assert (root / path).exists(), path
+        assert (ROOT / path).exists(), path

@@ -114,7 +114,7 @@ def commit() -> str:
     """Short hash of this checkout, with a + where tracked files differ from it (other than results and README.md, which
     change while a machine is measured); "unknown" outside of git."""
     try:
-        git = ["git", "-C", str(Path(__file__).parents[1])]
+        git = ["git", "-C", str(Path(__file__).parents[2])]
         head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
         others = ["--", ".", ":!bench/results", ":!README.md"]
         dirty = subprocess.run([*git, "diff", "--quiet", "HEAD", *others], capture_output=True)

@@ -21,7 +21,7 @@ def peak(timeout: float = 600, **task: Any) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", "bench.measure.memory", json.dumps(task)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=Path(__file__).parents[1])
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=Path(__file__).parents[2])
     except subprocess.TimeoutExpired:
         raise BenchError(f"memory of {task['work']}: not done within {timeout:.0f} s") from None
     if done.returncode:

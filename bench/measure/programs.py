@@ -17,7 +17,7 @@ from bench import BenchError
 from bench.measure.timing import Others
 from ltbc.nn import Network
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PHOTOGRAPHS = ROOT / "train/photographs"
 PICTURE = PHOTOGRAPHS / "held_out/mountain/great-wall-of-china.jpg"
 SKIPPED, STEPS = 2, 5  # steps of training before those that count, and those

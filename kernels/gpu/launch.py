@@ -230,7 +230,7 @@ def box(array: Array, shape: tuple[int, ...], block: tuple[int, ...]) -> TensorD
 @lru_cache
 def tiles(folder: str) -> dict[str, list[dict]]:
     """The table `tiles.json` of an operation's folder: for each kernel a list of rows, see `pick`."""
-    return json.loads((Path(__file__).parent / folder / "tiles.json").read_text())
+    return json.loads((Path(__file__).parents[1] / folder / "tiles.json").read_text())
 
 
 def pick(rows: list[dict], **sizes: int) -> dict[str, int]:

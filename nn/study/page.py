@@ -24,7 +24,7 @@ from ltbc.nn.parameters import WeightsError, write_whole
 from ltbc.nn.study.explain import SIDE, read_photo, softmax
 from ltbc.nn.study.recording import Record, RecordingNetwork
 
-HTML, CSS, PROGRAM = (Path(__file__).with_name(f"study.{kind}") for kind in ("html", "css", "js"))
+HTML, CSS, PROGRAM = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css", "js"))
 MAPS = 12  # feature maps shown of a layer, those of most variance
 RUNS = 4  # the first compiles and allocates, other programs disturb some
 TILE = 56  # pixels of the side of each, at least

@@ -28,7 +28,7 @@ from ltbc.nn.study.drawing import (
     word,
 )
 
-KERNELS = Path(__file__).parents[1] / "kernels"
+KERNELS = Path(__file__).parents[2] / "kernels"
 
 
 def linear():

@@ -22,10 +22,11 @@ from bench.torch.ops import torch_calls
 from ltbc.kernels.cpu import machine as simd
 from ltbc.nn import Settings
 from ltbc.nn.architecture import cost_table
+from tests import ROOT
 
 TINY = Settings(width=0.03, classes=("a", "b", "c"), global_size=16)
 SMALL = ["--width", "0.03", "--size", "16", "--backend", "reference", "--dtype", "float32"]
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 EXAMPLE = README.partition("`my_kernel.py` is for instance")[2].split("```")[1].removeprefix("python\n")
 
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from ltbc.colorize import images, options
+from tests import ROOT
 from tests.tools import colorize_call
 from tests.tools.colorize_call import PATH_TAKEN, files, photographs
 from tests.tools.picture_files import grey, luminance
@@ -177,9 +178,8 @@ def test_the_program_as_a_user_calls_it(tmp_path, weights):
     Image.fromarray(grey(np.uint16)).save(tmp_path / "in.png")
     command = [sys.executable, "-m", "colorize", "--backend", "reference", tmp_path / "in.png"]
     command += ["--out", tmp_path / "out.png", "--weights"]
-    root = Path(__file__).parent.parent
-    good = subprocess.run([*command, weights], cwd=root, capture_output=True, text=True)
+    good = subprocess.run([*command, weights], cwd=ROOT, capture_output=True, text=True)
     assert good.returncode == 0 and "in.png -> " in good.stdout and good.stderr == PATH_TAKEN
-    bad = subprocess.run([*command, tmp_path / "none", "--force"], cwd=root, capture_output=True, text=True)
+    bad = subprocess.run([*command, tmp_path / "none", "--force"], cwd=ROOT, capture_output=True, text=True)
     assert (bad.returncode, bad.stdout) == (1, "")
     assert bad.stderr == f"colorize: {tmp_path}/none: no such weights file\n"

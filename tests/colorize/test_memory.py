@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from ltbc.colorize import Colorizer, memory
 from ltbc.nn import Network
+from tests import ROOT
 from tests.tools.picture_files import grey
 
 PROGRAM = r"""
@@ -31,9 +31,8 @@ print((peak << 10) - before)
 
 def taken(room, largest_tile):
     """Bytes beyond what the process held before it colored a picture of 4.2 megapixels at full size."""
-    root = Path(__file__).parent.parent
     program = [sys.executable, "-c", PROGRAM, str(room), str(largest_tile)]
-    run = subprocess.run(program, cwd=root, capture_output=True, text=True, check=True)
+    run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True)
     return int(run.stdout)
 
 

@@ -9,7 +9,6 @@ import time
 import zipfile
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,11 +16,11 @@ from PIL import Image
 
 import ltbc.colorize.__main__ as program
 from ltbc.colorize import serve
+from tests import ROOT
 from tests.tools.browser import CHROMIUM, DRIVER, browser
 from tests.tools.drawn import draw
 from tests.tools.picture_files import grey, network, rich_exif
 
-ROOT = Path(__file__).parent.parent
 SERVER = """
 import sys
 def watch(event, arguments):

@@ -1,6 +1,5 @@
 """Chroma to full size, guided by luminance: against a literal loop, edges kept, and better than bilinear."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,10 @@ from ltbc.colorize import Colorizer, join
 from ltbc.colorize.experiments import render_sizes, upsampling
 from ltbc.colorize.join import Chroma
 from ltbc.nn import Network
+from tests import ROOT
 from tests.tools.picture_files import grey, network
 
-PHOTOGRAPHS = sorted((Path(__file__).parent.parent / "train/photographs/held_out").glob("*/*.jpg"))
+PHOTOGRAPHS = sorted((ROOT / "train/photographs/held_out").glob("*/*.jpg"))
 
 
 @pytest.mark.parametrize("height, width, extent", [(7, 9, (2.5, 3.0)), (1, 1, (0.5, 0.5)), (12, 5, (6.0, 2.5)),

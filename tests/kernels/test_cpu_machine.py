@@ -5,7 +5,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +15,10 @@ from ltbc.kernels.cpu import cores
 from ltbc.kernels.cpu import machine as simd
 from ltbc.kernels.cpu import pool as simd_pool
 from ltbc.kernels.cpu.atomic import field, write
+from tests import ROOT
 from tests.kernels.test_cpu_layers import border, drawn
 from tests.tools import helpers
 
-ROOT = Path(__file__).parent.parent
 CASES = [
     ("conv3x3", dict(N=2, H=30, W=28, Cin=32, Cout=64), {"stride": 1}),
     ("conv3x3", dict(N=2, H=15, W=14, Cin=20, Cout=70), {"stride": 2}),

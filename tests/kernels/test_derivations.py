@@ -5,13 +5,13 @@ import io
 import re
 from contextlib import redirect_stdout
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
 from ltbc.nn.study import pictures
+from tests import ROOT
 
-KERNELS = Path(__file__).parent.parent / "kernels"
+KERNELS = ROOT / "kernels"
 OPERATIONS = sorted(path.parent.name for path in KERNELS.glob("*/reference.py"))
 BLOCKS = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 NUMBER = re.compile(r"\((\d+)\)(?:  |\s*$)", re.MULTILINE)  # at the end of a line, as equations carry theirs

@@ -4,15 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from ltbc.nn.architecture import Settings, layers
+from tests import ROOT
 
 pytest.importorskip("triton", reason="the gpu backend's kernels need Triton: pip install 'triton>=3.6'")
 
-ROOT = Path(__file__).parent.parent
 ARCHS = ("sm_80", "sm_90", "sm_100")
 PRODUCTS = ("forward_kernel", "backward_data_kernel", "backward_weights_kernel")
 MULTIPLIED = ("conv3x3", "upsample2x_conv3x3", "fusion")

@@ -15,9 +15,10 @@ from tests.tools.interpreter import place, watched  # isort: skip (first: it set
 from ltbc.kernels import conv3x3
 from ltbc.kernels.gpu import launch
 from ltbc.kernels.gpu.boxes import pixel_box, split
+from tests import ROOT
 from tests.tools.launch_on_stub import STREAM, FakeArray
 
-TESTS = Path(__file__).parent
+TOOLS = ROOT / "tests/tools"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def stub(tmp_path_factory):
         pytest.skip("Triton's launcher and the stub of the driver need a C compiler")
     folder = tmp_path_factory.mktemp("stub")
     include = Path(triton.__file__).parent / "backends/nvidia/include"
-    command = [compiler, "-shared", "-fPIC", "-w", f"-I{include}", TESTS / "stub_libcuda.c", "-o"]
+    command = [compiler, "-shared", "-fPIC", "-w", f"-I{include}", TOOLS / "stub_libcuda.c", "-o"]
     subprocess.run([*command, folder / "libcuda.so.1"], check=True)
     return folder
 
@@ -40,8 +41,8 @@ def test_launch_on_a_stub_of_the_driver(stub, module):
     if find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    environment |= {"TRITON_LIBCUDA_PATH": str(stub), "LD_LIBRARY_PATH": str(stub), "PYTHONPATH": str(TESTS.parent)}
-    command = [sys.executable, str(TESTS / "launch_on_stub.py"), str(stub), module]
+    environment |= {"TRITON_LIBCUDA_PATH": str(stub), "LD_LIBRARY_PATH": str(stub), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(TOOLS / "launch_on_stub.py"), str(stub), module]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     with_torch, *log = done.stdout.splitlines()
@@ -126,7 +127,7 @@ def test_boxes_that_hardware_refuses(shape, block, reason):
 
 
 def test_every_row_of_every_table_is_well_formed():
-    for file in Path(launch.__file__).parent.glob("*/tiles.json"):
+    for file in Path(launch.__file__).parents[1].glob("*/tiles.json"):
         for kernel, rows in launch.tiles(file.parent.name).items():
             assert not [k for k in rows[-1] if k.islower() and k != "measured" and not k.startswith("num_")], (
                 f"{file}: the last row of {kernel} must fit everything"
@@ -164,7 +165,7 @@ def test_splits_cover_all_boxes_and_are_never_empty(boxes, programs):
 
 def test_without_triton_the_error_says_what_to_do():
     code = "import sys; sys.modules['triton'] = None; import ltbc.kernels.gpu.launch"
-    environment = os.environ | {"PYTHONPATH": str(TESTS.parent)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert "ImportError: backend gpu: Triton is missing; pip install 'triton>=3.6'" in done.stderr
 
@@ -190,6 +191,6 @@ cupy.cuda.Device().use = use
 def test_without_cupy_or_gpu_the_error_says_what_to_do(before, message):
     code = f"{before}\nfrom ltbc.kernels import launch; launch.target()"
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    environment["PYTHONPATH"] = str(TESTS.parent)
+    environment["PYTHONPATH"] = str(ROOT)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert f"RuntimeError: backend gpu: {message}" in done.stderr, done.stderr[-2000:]

@@ -15,8 +15,8 @@ from ltbc.nn import Network
 from ltbc.nn.__main__ import main
 from ltbc.nn.study.explain import explain, explain_gradient, kinds, read_photo
 from ltbc.nn.study.recording import RecordingNetwork
+from tests import ROOT
 
-ROOT = Path(__file__).parent.parent
 SETTINGS = {
     "global": dict(width=1 / 16, classes=3, global_size=64),
     "relu": dict(width=1 / 16, classes=2, global_size=64, fusion="relu", class_loss="sigmoid", color_space="rgb"),

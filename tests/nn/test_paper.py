@@ -1,11 +1,11 @@
 """nn/PAPER.md points at what is there: every file, every name in it, every test."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 TEXT = (ROOT / "nn" / "PAPER.md").read_text()
 REFERENCES = sorted(set(re.findall(r"`([\w/]+\.py)(?:::?(\w+))?`", TEXT)))
 

@@ -1,6 +1,5 @@
 """The network that comes with the program: its file, and that it knows colors and scenes which grey does not."""
 
-from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
@@ -9,8 +8,7 @@ from ltbc.colorize.colorizer import WEIGHTS
 from ltbc.nn import Network
 from ltbc.train.pictures.folder import scan
 from ltbc.train.score import evaluate
-
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
 
 
 def test_the_file_is_small_and_half_precision():

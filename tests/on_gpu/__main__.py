@@ -19,7 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
+
 NEEDED = ("numpy", "ml_dtypes", "safetensors", "cupy", "triton", "hypothesis", "pytest")
 BENCH = ("torch",)
 SHARES = {1: 0.42, 2: 0.18, 3: 0.2, 4: 0.2}  # of the minutes, one part after the other; what one leaves goes on

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.tools.mutations import Mutation
 
-ROOT = Path(__file__).parents[1]
-FOLDERS = ("kernels", "nn", "train", "colorize", "bench", "tests")
+FOLDERS = ("ltbc", "kernels", "nn", "train", "colorize", "bench", "tests")
 MISTAKES = (
     "SyntaxError", "NameError", "ImportError", "ModuleNotFoundError", "UnboundLocalError", "fixture",
     "outside of the scope of a kernel",
@@ -25,7 +25,7 @@ class Copy:
     def __init__(self, root: Path) -> None:
         self.root, self.report = root, root / "report.txt"
         for folder in filter(lambda folder: (ROOT / folder).is_dir(), FOLDERS):
-            shutil.copytree(ROOT / folder, root / folder, ignore=only_sources)
+            shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=only_sources)
         shutil.copy(ROOT / "pyproject.toml", root)
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
         settings = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

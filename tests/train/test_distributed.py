@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -17,10 +16,10 @@ from ltbc.nn import Network
 from ltbc.train.checkpoint import CHECKPOINT, METRICS, load
 from ltbc.train.distributed import Lost, World, join
 from ltbc.train.journal import Silent
+from tests import ROOT
 from tests.tools.drawn import draw_folder
 from tests.tools.runs import TINY, assert_same_bits, new, steps, train
 
-ROOT = Path(__file__).parent.parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
 SIX = ["--width", "0.05", "--crop", "16", "--batch", "6", "--backend", "reference"]
 

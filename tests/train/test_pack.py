@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tarfile
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,10 +18,9 @@ from ltbc.train.pictures.packing import unique_keys
 from ltbc.train.pictures.photograph import NEAR_GREY, read, spread
 from ltbc.train.pictures.shards import FORMAT, ROW, Shards
 from ltbc.train.pictures.stream import batches, order
+from tests import ROOT
 from tests.tools.drawn import draw, draw_folder
 from tests.tools.runs import assert_same_bits, error_line, new, train
-
-ROOT = Path(__file__).parent.parent
 
 
 def pack(photos, out, *more):

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +13,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ltbc.train.checkpoint import CHECKPOINT, METRICS, WEIGHTS, begin, load
+from tests import ROOT
 from tests.tools.drawn import draw_folder
 from tests.tools.runs import TINY, assert_same_bits, error_line, lines, new, seven_pictures, train
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
-"""Imports point down only: colorize, train, bench, tests -> nn -> kernels/<op> -> dispatch -> an implementation.
+"""Who may import whom, room by room: colorize, train, bench, tests -> nn -> kernels/<op> -> dispatch -> an implementation.
 
-`violations` reads sources and says what is wrong in them; the project has none, and planted ones are found.
+Rooms of kernels/: `cpu` alone, and the cpu files of an operation, know Numba and LLVM; `gpu.launch` alone knows Triton.
+Nothing imports a study but its own folder, programs and experiments. `violations` reads sources and says what is wrong
+in them; the project has none, and planted ones are found.
 """
 
 import ast
@@ -19,8 +21,10 @@ BELOW = {  # what each folder may import of ours
     "colorize": {"colorize", "train", "nn", "kernels"},
     "tests": {"tests", "colorize", "bench", "train", "nn", "kernels"},
 }
+INSIDE = ("kernels", "nn", "train", "colorize")  # of the package, imported as ltbc.kernels and so on
 IMPLEMENTATIONS = ("reference", "cpu", "gpu")
-HOMES = {"triton": "kernels.launch", "numba": "kernels.simd", "llvmlite": "kernels.simd"}  # and files that begin so
+SIDES = {"cpu": "kernels.cpu", "gpu": "kernels.gpu"}
+ASIDE = {"nn.study": ("nn.__main__", "train.experiments"), "train.experiments": (), "colorize.experiments": ()}
 PUBLIC = {"kernels.color.reference"}  # the single conversions, for whoever needs one of them alone
 CUPY = set(  # looked up in CuPy 14.2; look up what you add
     """abs absolute all any arange argmax argmin array asarray ascontiguousarray bool_ broadcast_to cbrt ceil clip
@@ -39,11 +43,10 @@ def violations(sources: dict[str, str]) -> list[str]:
     found = [f"{path}: this name hides a package" for path in sources if Path(path).stem in ("triton", "numba")]
     for name in trees:
         found += [f"{name} imports {other}" for other in sorted(imports[name]) if not allowed(name, other, trees)]
-        below = reachable(name, imports)
-        sides = {side for side in HOMES.values() if any(other.startswith(side) for other in below)}
-        wanted = {"cpu": {"kernels.simd"}, "gpu": {"kernels.launch"}}.get(implementation(name)[:3], sides)
-        if name.startswith("kernels.") and (sides - wanted or len(sides) > 1 or (plain(name) and sides)):
-            found.append(f"{name} reaches {' and '.join(sorted(sides))}")
+        if name.startswith("kernels."):
+            below = reachable(name, imports)
+            sides = {side for side, room in SIDES.items() if any(inside(other, room) for other in below)}
+            found += [f"{name} reaches {SIDES[other]}" for other in sorted(sides - {side(name)})]
         if name.startswith(("kernels.", "nn", "train")):
             found += [f"{name} uses xp.{x}, not known in CuPy" for x in sorted(array_functions(trees[name]) - CUPY)]
     return found
@@ -52,16 +55,21 @@ def violations(sources: dict[str, str]) -> list[str]:
 def allowed(name: str, other: str, trees: dict) -> bool:
     """Whether module `name` may import `other`."""
     folder, package = name.split(".")[0], other.split(".")[0]
-    if not package:
-        return False  # relative: say where it is
+    if not package or other.startswith("!"):
+        return False  # relative, or without ltbc: say where it is
     if package == "torch":
         return folder in ("bench", "tests") or name == "train.distributed"
-    if package in HOMES and folder == "kernels":
-        return name.startswith(HOMES[package])
+    if package == "triton" and folder == "kernels":
+        return name == "kernels.gpu.launch"
+    if package in ("numba", "llvmlite") and folder == "kernels":
+        return side(name) == "cpu"
     if package not in BELOW:
         return implementation(name) != "reference" or package in {"numpy", "cupy"} | sys.stdlib_module_names
     if package not in BELOW[folder]:
         return False
+    for room, users in ASIDE.items():
+        if inside(other, room) and folder not in ("tests", "bench") and not any(inside(name, u) for u in (room, *users)):
+            return False
     op, other_op = operation(name, trees), operation(other, trees)
     if folder != "kernels":
         return folder in ("tests", "bench") or not other_op or not implementation(other) or other in PUBLIC
@@ -72,6 +80,10 @@ def allowed(name: str, other: str, trees: dict) -> bool:
     if name == op:
         return other in ("kernels.arrays", "kernels.dispatch")
     return True
+
+
+def inside(name: str, room: str) -> bool:
+    return f"{name}.".startswith(f"{room}.")
 
 
 def module_name(path: str) -> str:
@@ -90,21 +102,31 @@ def implementation(name: str) -> str:
     return parts[2] if parts[0] == "kernels" and len(parts) > 2 else ""
 
 
-def plain(name: str) -> bool:
-    """Whether a module of kernels/ works on any machine: contracts, references, what they and the checkers share."""
-    shared = ("arrays", "compare", "dispatch", "gradcheck", "im2col", "pair", "strategies")
-    return implementation(name) in ("", "reference") and (name.count(".") == 2 or name.split(".")[1] in shared)
+def side(name: str) -> str:
+    """"cpu" or "gpu" where a module of kernels/ works on such a machine only: the rooms of that name and, of an
+    operation, all files but the contract and the reference; "" elsewhere."""
+    if implementation(name) in ("", "reference"):
+        return next((side for side, room in SIDES.items() if inside(name, room)), "")
+    if name.split(".")[1] in SIDES:
+        return name.split(".")[1]
+    return "gpu" if implementation(name).startswith("gpu") else "cpu"
 
 
 def imported(name: str, tree: ast.AST, trees: dict):
-    """Modules that a module imports, at its top or inside of functions; `from a import b` is a.b where that is one."""
+    """Modules that a module imports, at its top or inside of functions, without "ltbc."; `from a import b` is a.b where
+    that is one. "!kernels" where "ltbc." was forgotten."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (place(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = "." * node.level + (node.module or "")
             for alias in node.names:
-                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in trees else base
+                whole = place(f"{base}.{alias.name}")
+                yield whole if whole in trees else place(base)
+
+
+def place(name: str) -> str:
+    return "!" * (name.split(".")[0] in INSIDE) + name.removeprefix("ltbc.")
 
 
 def reachable(name: str, imports: dict[str, set[str]]) -> set[str]:
@@ -140,42 +162,51 @@ def test_the_project_has_no_violations():
 
 
 @pytest.mark.parametrize("path, source, message", [
-    ("kernels/linear/reference.py", "from kernels import fusion", "kernels.linear.reference imports kernels.fusion"),
+    ("kernels/linear/reference.py", "from ltbc.kernels import fusion",
+     "kernels.linear.reference imports kernels.fusion"),
     ("kernels/linear/reference.py", "import scipy", "kernels.linear.reference imports scipy"),
-    ("kernels/linear/reference.py", "from kernels.compare import tolerance",
+    ("kernels/linear/reference.py", "from ltbc.kernels.compare import tolerance",
      "kernels.linear.reference imports kernels.compare"),
+    ("kernels/linear/reference.py", "import numba", "kernels.linear.reference imports numba"),
     ("kernels/linear/reference.py", "xp.fliplr(x)", "kernels.linear.reference uses xp.fliplr, not known in CuPy"),
-    ("kernels/im2col.py", "array_module(x).pad_sequence()",
-     "kernels.im2col uses xp.pad_sequence, not known in CuPy"),
-    ("kernels/linear/__init__.py", "from kernels.linear import cpu", "kernels.linear imports kernels.linear.cpu"),
+    ("kernels/im2col.py", "array_module(x).pad_sequence()", "kernels.im2col uses xp.pad_sequence, not known in CuPy"),
+    ("kernels/linear/__init__.py", "from ltbc.kernels.linear import cpu", "kernels.linear imports kernels.linear.cpu"),
     ("kernels/linear/__init__.py", "from . import cpu", "kernels.linear imports ."),
-    ("kernels/linear/__init__.py", "def f():\n    import kernels.simd", "kernels.linear imports kernels.simd"),
-    ("kernels/linear/cpu.py", "from kernels.conv3x3.cpu import x", "kernels.linear.cpu imports kernels.conv3x3"),
-    ("kernels/linear/cpu.py", "from kernels.launch import tl", "kernels.linear.cpu reaches kernels.launch"),
-    ("kernels/linear/gpu.py", "import kernels.simd_tile", "kernels.linear.gpu reaches kernels.simd"),
+    ("kernels/linear/__init__.py", "def f():\n    import ltbc.kernels.cpu.tile",
+     "kernels.linear imports kernels.cpu.tile"),
+    ("kernels/linear/cpu.py", "from ltbc.kernels.conv3x3.cpu import x", "kernels.linear.cpu imports kernels.conv3x3"),
+    ("kernels/linear/cpu.py", "from ltbc.kernels.gpu.launch import tl", "kernels.linear.cpu reaches kernels.gpu"),
+    ("kernels/linear/gpu.py", "import ltbc.kernels.cpu.tile", "kernels.linear.gpu reaches kernels.cpu"),
     ("kernels/linear/gpu.py", "import triton", "kernels.linear.gpu imports triton"),
-    ("kernels/compare.py", "from kernels import linear", "kernels.compare imports kernels.linear"),
-    ("kernels/compare.py", "from kernels.launch import tl", "kernels.compare reaches kernels.launch"),
-    ("kernels/launch.py", "from kernels import simd", "kernels.launch reaches kernels.launch and kernels.simd"),
+    ("kernels/linear/gpu_few.py", "import numba", "kernels.linear.gpu_few imports numba"),
+    ("kernels/gpu/boxes.py", "import triton", "kernels.gpu.boxes imports triton"),
+    ("kernels/gpu/launch.py", "from ltbc.kernels.cpu import tile", "kernels.gpu.launch reaches kernels.cpu"),
+    ("kernels/cpu/tile.py", "import triton", "kernels.cpu.tile imports triton"),
+    ("kernels/compare.py", "from ltbc.kernels import linear", "kernels.compare imports kernels.linear"),
+    ("kernels/compare.py", "from ltbc.kernels.gpu.launch import tl", "kernels.compare reaches kernels.gpu"),
+    ("kernels/compare.py", "import llvmlite", "kernels.compare imports llvmlite"),
     ("kernels/arrays.py", "import torch", "kernels.arrays imports torch"),
-    ("kernels/arrays.py", "import nn", "kernels.arrays imports nn"),
+    ("kernels/arrays.py", "import ltbc.nn", "kernels.arrays imports nn"),
+    ("kernels/arrays.py", "from kernels import im2col", "kernels.arrays imports !kernels"),
     ("kernels/numba.py", "", "kernels/numba.py: this name hides a package"),
     ("bench/triton.py", "", "bench/triton.py: this name hides a package"),
-    ("nn/network.py", "import train.data", "nn.network imports train.data"),
-    ("nn/network.py", "from kernels.linear import reference", "nn.network imports kernels.linear.reference"),
+    ("nn/network.py", "import ltbc.train.run", "nn.network imports train.run"),
+    ("nn/network.py", "from ltbc.nn.study import terms", "nn.network imports nn.study.terms"),
+    ("nn/network.py", "from ltbc.kernels.linear import reference", "nn.network imports kernels.linear.reference"),
     ("nn/network.py", "from torch import nn", "nn.network imports torch"),
-    ("train/data.py", "from tests import helpers", "train.data imports tests.helpers"),
-    ("train/data.py", "def f():\n    from torch import x", "train.data imports torch"),
-    ("train/data.py", "import colorize", "train.data imports colorize"),
-    ("bench/cases.py", "import train", "bench.cases imports train"),
+    ("train/run.py", "from tests import helpers", "train.run imports tests.helpers"),
+    ("train/run.py", "def f():\n    from torch import x", "train.run imports torch"),
+    ("train/run.py", "import ltbc.colorize", "train.run imports colorize"),
+    ("train/run.py", "import nn", "train.run imports !nn"),
+    ("bench/cases.py", "import ltbc.train", "bench.cases imports train"),
     ("colorize/page.py", "import bench.cases", "colorize.page imports bench.cases"),
     ("colorize/page.py", "import torch.nn", "colorize.page imports torch.nn"),
 ])  # fmt: skip
 def test_planted_violations_are_found(path, source, message):
-    shared = ("arrays", "compare", "im2col", "launch", "simd", "simd_tile")
-    sources = {f"kernels/{name}.py": "" for name in shared}
+    names = ("kernels/arrays", "kernels/compare", "kernels/im2col", "kernels/cpu/tile", "kernels/gpu/boxes",
+             "kernels/gpu/launch", "nn/network", "nn/study/terms", "train/run", "bench/cases", "tests/helpers")
+    sources = {f"{name}.py": "" for name in names}
     for op in ("linear", "conv3x3", "fusion"):
         sources |= {f"kernels/{op}/{name}.py": "" for name in ("__init__", *IMPLEMENTATIONS)}
-    sources |= {f"{name}.py": "" for name in ("nn/network", "train/data", "bench/cases", "tests/helpers")}
     assert violations(sources) == []
     assert any(line.startswith(message) for line in violations(sources | {path: source}))

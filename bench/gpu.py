@@ -106,7 +106,7 @@ def compile_case(job: tuple[str, int, str, str, str, list[int]]) -> list[dict]:
         case = next(c for c in cases(batch, side) if (c.op, c.layer) == (op, layer))
         target = Offline(int(arch[3:]))
         launch.use(target)
-        case.call(import_module(f"kernels.{op}.gpu"), empty)
+        case.call(import_module(f"ltbc.kernels.{op}.gpu"), empty)
         for name, compiled, args in target.launches:
             row = {"kernel": name, "layer": layer, "op": op, "batch": batch, "arch": arch, "dtype": dtype}
             rows.append(row | describe(compiled, args, GPUS[arch], case.flop, dtype))

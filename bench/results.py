@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import BenchError
 from bench.measure.machine import machine
-from ltbc.nn.parameters import write_whole
+from ltbc.nn.weights import write_whole
 
 KEY = ("command", "backend", "dtype", "op", "layer", "work", "batch", "size", "width", "config", "quantity")
 FIGURES = ("p50", "p20", "p80", "rounds", "tflops", "gbytes_s", "matrix_share", "done_share", "memory_share",

@@ -15,7 +15,7 @@ import numpy as np
 
 from ltbc.nn import Network, WeightsError
 from ltbc.nn.architecture import LayerSpec, layers
-from ltbc.nn.parameters import FORMAT, write_whole
+from ltbc.nn.weights import FORMAT, write_whole
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes of the last years read
 MISSING = "exporting needs the package onnx: pip install -e '.[onnx]'"

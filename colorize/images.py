@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from ltbc.colorize import deep, metadata, tags
 from ltbc.colorize.luminance import deviation, srgb_profile
 from ltbc.colorize.picture import ImageError, Picture, Planes, make, planes_of
-from ltbc.nn.parameters import write_whole
+from ltbc.nn.weights import write_whole
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF")  # no others, whatever a file is called
 READ = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif"))

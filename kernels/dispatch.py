@@ -23,7 +23,7 @@ def implementation(op: str, backend: str) -> ModuleType:
     """
     if backend not in BACKENDS:
         raise ValueError(f"{op}: backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    name = f"kernels.{op}.{backend}"
+    name = f"ltbc.kernels.{op}.{backend}"
     if find_spec(name) is None:
         raise ValueError(f"{op}: has no {backend} implementation yet; use backend='reference'")
     return import_module(name)

@@ -60,7 +60,7 @@ def describe(backend: str) -> str:
 
 def complete(backend: str) -> bool:
     """Whether every operation of the network has this backend."""
-    return all(find_spec(f"kernels.{op}.{backend}") for op in OPERATIONS)
+    return all(find_spec(f"ltbc.kernels.{op}.{backend}") for op in OPERATIONS)
 
 
 def has(*packages: str) -> bool:

@@ -98,7 +98,7 @@ class Layer:
 
     def __init__(self, spec: LayerSpec, w: Array, b: Array, backend: str) -> None:
         self.spec, self.w, self.b, self.backend = spec, w, b, backend
-        self.op = import_module(f"kernels.{spec.op}")
+        self.op = import_module(f"ltbc.kernels.{spec.op}")
         self.variant = (spec.stride, spec.activation) if spec.op == "conv3x3" else (spec.activation,)
         self.prepared: object = None
         self.overwrites = backend == "cpu" and "conv3x3" in spec.op  # x by dx, times the derivative before x

@@ -18,8 +18,9 @@ from ltbc.kernels.arrays import Array
 from ltbc.nn.architecture import Settings, layers
 from ltbc.nn.backends import check_dtype
 from ltbc.nn.layers import Buffers, Chain, Layer, Part, as_dtype, like
-from ltbc.nn.parameters import Parameters, initialize, load_weights, save_weights
+from ltbc.nn.parameters import Parameters, initialize
 from ltbc.nn.resize import resize
+from ltbc.nn.weights import load_weights, save_weights
 
 ALPHA = 1 / 300  # weight of the class loss: the paper, section 4
 MICRO_PIXELS = 16 * 224 * 224  # that the cpu backend trains on at once

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from ltbc.nn import Adadelta, Network
-from ltbc.nn.parameters import write_whole
+from ltbc.nn.weights import write_whole
 from ltbc.train import TrainError
 from ltbc.train.pictures.stream import RANDOM
 

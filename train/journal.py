@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ltbc.nn.parameters import write_whole
+from ltbc.nn.weights import write_whole
 from ltbc.train import TrainError
 from ltbc.train.checkpoint import METRICS, Progress, unwritten
 

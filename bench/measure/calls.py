@@ -79,7 +79,7 @@ def call(
 
     module: where the function is taken from instead of our contract; it gets of `OPTIONAL` what it names.
     """
-    ours = import_module(f"kernels.{case.op}")
+    ours = import_module(f"ltbc.kernels.{case.op}")
     function = getattr(module or ours, case.work)
     named = inspect.signature(function).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in named.values())

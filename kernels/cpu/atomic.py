@@ -1,4 +1,4 @@
-"""Words that threads share, as the kernels of `simd_pool` see them: atomic changes, sleep, and calls by address."""
+"""Words that threads share, as the kernels of `pool` see them: atomic changes, sleep, and calls by address."""
 
 import platform
 

@@ -7,8 +7,8 @@ Level, chosen once at import, best first (the environment variable LTBC_CPU forc
     avx512, avx2  float32 products (FMA)     Winograd F(4x4)
     generic       the same, for any CPU that LLVM knows
 
-Beside it stand `simd_pool.py` (threads that run kernels without the interpreter; elsewhere than on Linux
-`simd_threads.py`), `simd_vector.py` (vectors in Numba code), `simd_tile.py` (the register tile of a matrix product),
+Beside it stand `pool.py` (threads that run kernels without the interpreter; elsewhere than on Linux
+`python_threads.py`), `simd_vector.py` (vectors in Numba code), `simd_tile.py` (the register tile of a matrix product),
 `simd_matrix.py` and `simd_windows.py` (products over packed panels, and over windows of an image, written over the
 first two once for all levels). LTBC_THREADS sets the number of threads, LTBC_CACHE where compiled code is kept.
 """
@@ -141,7 +141,7 @@ class Pool:
     """Helpers beside the caller's thread, made on first use."""
 
     size = int(os.environ.get("LTBC_THREADS") or 0) or cores()
-    kind = "simd_pool" if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64") else "simd_threads"
+    kind = "pool" if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64") else "python_threads"
     helpers: Any = None
     lock = threading.Lock()
 
@@ -180,7 +180,7 @@ def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
         return
     with Pool.lock:
         if Pool.helpers is None:
-            Pool.helpers = import_module(f"kernels.{Pool.kind}").Helpers(Pool.size - 1)
+            Pool.helpers = import_module(f"ltbc.kernels.cpu.{Pool.kind}").Helpers(Pool.size - 1)
         Pool.helpers.run(kernel, units, min(units, PIECES * Pool.size), own, scratch, arguments)
 
 

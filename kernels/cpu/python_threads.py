@@ -1,4 +1,4 @@
-"""Helper threads in Python, for other systems than Linux, where `simd_pool` cannot be: slower, the same bits."""
+"""Helper threads in Python, for other systems than Linux, where `pool` cannot be: slower, the same bits."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
@@ -8,7 +8,7 @@ from ltbc.kernels.cpu.machine import address, workspace
 
 
 class Helpers:
-    """As `simd_pool.Helpers`."""
+    """As `pool.Helpers`."""
 
     def __init__(self, helpers: int) -> None:
         self.count, self.pool = helpers, ThreadPoolExecutor(helpers, "cpu-kernel")

@@ -19,9 +19,9 @@ from ltbc.kernels.compare import to_float64, tolerance
 from ltbc.nn.architecture import LayerSpec, layers
 from ltbc.nn.backends import array_module_of, complete, default_backend, default_dtype, has
 from ltbc.nn.network import ALPHA
-from ltbc.nn.parameters import WeightsError
 from ltbc.nn.study.recording import Record, RecordingNetwork, sources
 from ltbc.nn.study.terms import Place, Terms, backward, forward, one
+from ltbc.nn.weights import WeightsError
 
 SIDE = 224  # of the picture for a network without global branch
 WINOGRAD = {"float32": 12, "bfloat16": 2}  # by how much its transforms multiply errors: kernels/conv3x3/winograd.py

@@ -20,9 +20,9 @@ from ltbc.kernels.compare import to_float64
 from ltbc.kernels.dispatch import BACKENDS
 from ltbc.nn.architecture import LayerSpec, cost_table, layers
 from ltbc.nn.backends import array_module_of, default_backend, describe
-from ltbc.nn.parameters import WeightsError, write_whole
 from ltbc.nn.study.explain import SIDE, read_photo, softmax
 from ltbc.nn.study.recording import Record, RecordingNetwork
+from ltbc.nn.weights import WeightsError, write_whole
 
 HTML, CSS, PROGRAM = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css", "js"))
 MAPS = 12  # feature maps shown of a layer, those of most variance

@@ -13,7 +13,7 @@ from ml_dtypes import bfloat16
 from ltbc.kernels import dispatch
 from ltbc.kernels.cpu import cores
 from ltbc.kernels.cpu import machine as simd
-from ltbc.kernels.cpu import pool as simd_pool
+from ltbc.kernels.cpu import pool as pool
 from ltbc.kernels.cpu.atomic import field, write
 from tests import ROOT
 from tests.kernels.test_cpu_layers import border, drawn
@@ -31,7 +31,7 @@ CASES = [
 ]
 
 
-needs_pool = pytest.mark.skipif(simd.Pool.kind != "simd_pool", reason="threads are in Python here")
+needs_pool = pytest.mark.skipif(simd.Pool.kind != "pool", reason="threads are in Python here")
 
 
 def run(*arguments, **environment):
@@ -69,7 +69,7 @@ def test_same_bits_from_threads_in_python(threads, monkeypatch):
     threads(3)
     want = bits(case, np.float32)
     threads(3)
-    monkeypatch.setattr(simd.Pool, "kind", "simd_threads")
+    monkeypatch.setattr(simd.Pool, "kind", "python_threads")
     assert bits(case, np.float32) == want
     arguments = np.uint16(1), np.float32(0), np.zeros(300, np.int64), np.zeros((3, 4), np.int32), 0.0
     with pytest.raises(ValueError, match="unit 5"):
@@ -276,10 +276,10 @@ def test_another_way_of_calling_is_refused(threads):
     arguments = np.uint16(7), np.float32(0.25), np.zeros(300, np.int64), np.zeros((3, 4), np.int32), 0.1, False
     simd.launch(count_units, 300, 0, *arguments)
     found = next(iter(count_units.overloads.values()))
-    simd_pool.check_convention(found, arguments)
+    pool.check_convention(found, arguments)
     for other in (arguments[:-1], (*arguments[:4], 1, False)):
         with pytest.raises(RuntimeError, match="calls kernels in an unknown way; set LTBC_THREADS=1"):
-            simd_pool.check_convention(found, other)
+            pool.check_convention(found, other)
 
 
 @needs_pool

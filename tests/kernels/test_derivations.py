@@ -54,7 +54,7 @@ def test_a_wrong_number_in_a_text_is_found():
 
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_equations_of_the_contract_keep_their_numbers(op):
-    contract, derived = equations(import_module(f"kernels.{op}").__doc__), equations(text_of(op))
+    contract, derived = equations(import_module(f"ltbc.kernels.{op}").__doc__), equations(text_of(op))
     assert contract and contract <= derived
     assert derived == set(range(1, max(derived) + 1)), "numbers go on without gaps"
 

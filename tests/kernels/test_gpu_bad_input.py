@@ -53,7 +53,7 @@ def draw(function, change=lambda name, a: a, out=True):
 
     inputs, results = ({name: array(name, pattern) for name, pattern in group.items()} for group in CALLS[function])
     op, name = function.split(".")
-    call, out = getattr(import_module(f"kernels.{op}"), name), tuple(results.values()) if out else ()
+    call, out = getattr(import_module(f"ltbc.kernels.{op}"), name), tuple(results.values()) if out else ()
     options = {"out": out if len(out) > 1 else out[0]} if out else {}
     return lambda: call(**inputs, **options, backend="gpu"), (*inputs.values(), *out)
 

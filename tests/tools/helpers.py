@@ -69,7 +69,7 @@ class Case(NamedTuple):
 
     @property
     def module(self):
-        return import_module(f"kernels.{self.op}")
+        return import_module(f"ltbc.kernels.{self.op}")
 
     def converted(self, convert) -> "Case":
         """With `convert(name, array)` applied to every array."""

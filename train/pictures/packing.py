@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from ltbc.nn.parameters import write_whole
+from ltbc.nn.weights import write_whole
 from ltbc.train import TrainError
 from ltbc.train.pictures.photograph import PictureError, read
 from ltbc.train.pictures.shards import BLOCK, FORMAT, INDEX, ROW, ROWS

@@ -1,0 +1,75 @@
+"""Weights files: safetensors with the network's settings as metadata."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from ltbc.nn.architecture import Settings, parameter_shapes
+from ltbc.nn.parameters import Parameters
+
+FORMAT = "let-there-be-color/1"
+
+
+class WeightsError(ValueError):
+    """A weights file that is missing, truncated, foreign or inconsistent; the message is one line for the user."""
+
+
+def save_weights(path: str | os.PathLike, parameters: Parameters, settings: Settings, dtype: Any = np.float32) -> None:
+    """Writes the parameters as float32 (or float16) safetensors, beside the target first and then renamed."""
+    arrays = {}
+    for name, view in parameters.views.items():
+        view = view if isinstance(view, np.ndarray) else view.get()
+        arrays[name] = np.ascontiguousarray(view, dtype)
+    write_whole(path, to_safetensors(arrays, {"format": FORMAT, **settings.metadata()}))
+
+
+def write_whole(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a file whole or not at all: beside the target, flushed to the disk, then renamed over it."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], Settings]:
+    """Reads a weights file: arrays by name, checked against the settings that the file states.
+
+    Raises WeightsError with one line for a file that is missing, truncated, foreign or inconsistent.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    try:
+        with safe_open(str(path), framework="np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                stated = metadata.get("format", "no format")
+                raise WeightsError(f"{path}: not weights of this program (it states {stated}, wanted {FORMAT})")
+            settings = Settings.from_metadata(metadata)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file ({error})") from None
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path}: damaged settings in the weights file ({error})") from None
+    wanted = parameter_shapes(settings)
+    for name, shape in wanted.items():
+        got = list(arrays[name].shape) if name in arrays else "nothing"
+        if got != list(shape):
+            raise WeightsError(f"{path}: {name} must be {list(shape)} at width {settings.width:g}, the file has {got}")
+        if not np.isfinite(arrays[name]).all():
+            raise WeightsError(f"{path}: {name} holds NaN or infinite numbers: the training that made it diverged, or "
+                               "the file is damaged; take another one")
+    if extra := sorted(set(arrays) - set(wanted)):
+        raise WeightsError(f"{path}: holds {extra[0]}, which a network of its settings does not have")
+    return arrays, settings

@@ -158,7 +158,7 @@ def done(case: Case, dtype: str) -> float:
     of = algorithm(as_dtype(dtype), case.options["stride"], cin, cout, *y[:3])
     if not of:
         return case.flops
-    tiles = y[0] * np.prod(of.grid(*y[1:3]))
+    tiles = of.tiles(*y[:3]).count
     return case.flops * tiles * of.p**2 / (9 * np.prod(y[:3]))
 
 

@@ -57,6 +57,6 @@ def allocate(shape: tuple[int, ...], dtype: Any, backend: str, xp: ModuleType = 
 def add(total: Any, x: Any, backend: str) -> None:
     """total += x: the sum of two gradients where the network forks."""
     if backend == "cpu":
-        import_module("ltbc.kernels.cpu.forks").add(total, x)
+        import_module("ltbc.kernels.cpu.elementwise").add(total, x)
     else:
         total += x

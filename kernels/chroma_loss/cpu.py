@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from ltbc.kernels.cpu.machine import LANES, LIKE, address, allocate, check_storage, compiled, deliver, launch
+from ltbc.kernels.cpu.machine import (
+    LANES,
+    LIKE,
+    address,
+    allocate,
+    check_storage,
+    compiled,
+    deliver,
+    launch,
+    pixel_at,
+    strides,
+)
 from ltbc.kernels.cpu.vector import lanes_sum, load_part, muladd, size_of, splat, store_part
 
 
@@ -12,10 +23,9 @@ def value_and_gradient(y, target, scale, *, out=None):
     dy = out if out is not None and out.dtype in LIKE and whole_rows(out) else allocate(y.shape, y.dtype)
     y, target = (x if whole_rows(x) else np.ascontiguousarray(x) for x in (y, target))
     sums = np.empty(n * h, np.float32)
-    plan = np.array([h, w * c, *y.strides[:2], *target.strides[:2], *dy.strides[:2]], np.int64)
     factor = np.float32(scale * 2 / max(y.size, 1))
-    launch(loss_of_row, n * h, 0, LIKE[y.dtype], LIKE[target.dtype], LIKE[dy.dtype], address(y), address(target),
-           address(dy), plan, factor, sums)
+    launch(loss_of_row, n * h, 0, LIKE[y.dtype], LIKE[target.dtype], LIKE[dy.dtype], address(y), strides(y),
+           address(target), strides(target), address(dy), strides(dy), h, w * c, factor, sums)
     return np.float32(sums.sum(dtype=np.float64) / y.size), deliver(out, dy)
 
 
@@ -25,13 +35,13 @@ def whole_rows(x):
 
 
 @compiled
-def loss_of_row(first, last, scratch, like_y, like_target, like_dy, y, target, dy, plan, factor, sums):
-    """Unit: a row of an image."""
-    height, length, y_image, y_row, target_image, target_row, dy_image, dy_row = plan
+def loss_of_row(first, last, scratch, like_y, like_target, like_dy, y, of_y, target, of_target, dy, of_dy, height,
+                length, factor, sums):
+    """of_y, of_target, of_dy: strides; length: elements of a row. Unit: a row of an image."""
     for unit in range(first, last):
         n, i, total = unit // height, unit % height, splat(0.0)
-        at_y, at_target, to = y + n * y_image + i * y_row, target + n * target_image + i * target_row, \
-            dy + n * dy_image + i * dy_row
+        at_y, at_target = pixel_at(y, of_y, n, i, 0), pixel_at(target, of_target, n, i, 0)
+        to = pixel_at(dy, of_dy, n, i, 0)
         for e in range(0, length, LANES):
             left = length - e
             predicted = load_part(like_y, at_y + e * size_of(like_y), left)

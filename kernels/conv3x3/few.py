@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ltbc.kernels.cpu.elementwise import BANDS
-from ltbc.kernels.cpu.machine import LANES, LIKE, Image, address, compiled, launch
+from ltbc.kernels.cpu.machine import LANES, LIKE, Image, address, compiled, launch, pixel_at
 from ltbc.kernels.cpu.vector import (
     F32,
     FLOATS,
@@ -79,11 +79,10 @@ def add_row(ctx, like, thin, thin_row, thin_pixel, thin_step, wide, wide_pixel, 
 
 
 @compiled
-def multiply_thin(first, last, scratch, like, thin, wide, c, plan):
-    """Unit: a band of rows of an image, with sums of its own."""
-    height, width, few, channels, step, thin_image, thin_row, wide_image, wide_row, bands = plan
+def multiply_thin(first, last, scratch, like, thin, of_thin, wide, of_wide, c, few, channels, step, height, width,
+                  bands):
+    """of_thin, of_wide: strides; step: the stride of windows. Unit: a band of rows, with sums of its own."""
     size = size_of(like)
-    thin_pixel, wide_pixel = few * size, channels * size
     for unit in range(first, last):
         n, band, to = unit // bands, unit % bands, c + 4 * 9 * few * channels * unit
         for e in range(0, 9 * few * channels, LANES):
@@ -91,9 +90,9 @@ def multiply_thin(first, last, scratch, like, thin, wide, c, plan):
         for i in range(height * band // bands, height * (band + 1) // bands):
             for e in range(few):
                 for v in range(0, channels, WIDE):
-                    add_row(like, thin + n * thin_image + i * step * thin_row + e * size, thin_row, thin_pixel,
-                            step * thin_pixel, wide + n * wide_image + (i + 1) * wide_row + wide_pixel + v * size,
-                            wide_pixel, width, to + 4 * (9 * channels * e + v), 4 * channels)
+                    add_row(like, pixel_at(thin, of_thin, n, i * step, 0) + e * size, of_thin.row, of_thin.pixel,
+                            step * of_thin.pixel, pixel_at(wide, of_wide, n, i + 1, 1) + v * size, of_wide.pixel,
+                            width, to + 4 * (9 * channels * e + v), 4 * channels)
 
 
 def thin_gradient(thin: Image, few: int, wide: Image, shape: tuple[int, ...], like: np.dtype, stride: int = 1):
@@ -101,6 +100,6 @@ def thin_gradient(thin: Image, few: int, wide: Image, shape: tuple[int, ...], li
     n, height, width, channels = shape
     bands = min(BANDS, height)
     c = np.empty((n * bands, few, 9, channels), np.float32)
-    plan = np.array([height, width, few, channels, stride, thin.image, thin.row, wide.image, wide.row, bands], np.int64)
-    launch(multiply_thin, n * bands, 0, LIKE[like], thin.start, wide.start, address(c), plan)
+    launch(multiply_thin, n * bands, 0, LIKE[like], thin.start, thin.strides(few * like.itemsize), wide.start,
+           wide.strides(channels * like.itemsize), address(c), few, channels, stride, height, width, bands)
     return c.sum(0)

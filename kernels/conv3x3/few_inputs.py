@@ -12,7 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.machine import LANES, LIKE, Image, address, compiled, inlined, launch
+from ltbc.kernels.cpu.machine import LANES, LIKE, Image, address, compiled, inlined, launch, pixel_at, strides
+from ltbc.kernels.cpu.matrix import Output
 from ltbc.kernels.cpu.vector import (
     F32,
     FLOATS,
@@ -80,29 +81,29 @@ def spread_row(like, few, masked, x, x_row, stride, w, w_row, bias, floor, y, y_
 
 
 @compiled
-def multiply_few_inputs(first, last, scratch, like_x, like_y, x, w, bias, y, plan):
-    """Unit: a row of y."""
-    height, width, few, outputs, stride, x_image, x_row, y_image, y_row, y_pixel, activation = plan
+def multiply_few_inputs(first, last, scratch, like_x, like_y, x, of_x, few, stride, w, bias, y, out):
+    """of_x: strides; out: an Output. Unit: a row of y."""
+    outputs, activation, of_y = out.channels, out.activation, out.strides
     filled, row = -(-outputs // LANES) * LANES, 4 * ((SEGMENT * stride + 2) * few + LANES)
     size_x, size_y, sums = size_of(like_x), size_of(like_y), scratch + 3 * row
     masked = activation == OVER + 1
     in_registers = outputs == filled and (activation < 2 or masked)
     floor = splat(0.0 if activation == 1 and in_registers else -np.inf)
     for unit in range(first, last):
-        n, i = unit // height, unit % height
-        for j in range(0, width, SEGMENT):
-            pixels = min(SEGMENT, width - j)
+        n, i = unit // out.height, unit % out.height
+        for j in range(0, out.width, SEGMENT):
+            pixels = min(SEGMENT, out.width - j)
             length = ((pixels - 1) * stride + 3) * few
             for r in range(3):
-                at = x + n * x_image + (i * stride + r) * x_row + j * stride * few * size_x
+                at = pixel_at(x, of_x, n, i * stride + r, j * stride)
                 for e in range(0, length, LANES):
                     store(np.float32(0), scratch + r * row + 4 * e, load_part(like_x, at + e * size_x, length - e))
-            to = y + n * y_image + i * y_row + j * y_pixel
+            to = pixel_at(y, of_y, n, i, j)
             for v in range(0, filled, LANES):
                 b, weights = load(np.float32(0), bias + 4 * v), w + 4 * v
                 if in_registers:
                     spread_row(like_y, few, masked, scratch, row, stride, weights, 4 * filled, b, floor,
-                               to + v * size_y, y_pixel, pixels)
+                               to + v * size_y, of_y.pixel, pixels)
                 else:
                     spread_row(np.float32(0), few, False, scratch, row, stride, weights, 4 * filled, b, floor,
                                sums + 4 * v, 4 * filled, pixels)
@@ -110,7 +111,7 @@ def multiply_few_inputs(first, last, scratch, like_x, like_y, x, w, bias, y, pla
                 for t in range(pixels):
                     for v in range(0, outputs, LANES):
                         total = load(np.float32(0), sums + 4 * (filled * t + v))
-                        finish_part(like_y, total, to + t * y_pixel + v * size_y, outputs - v, activation)
+                        finish_part(like_y, total, to + t * of_y.pixel + v * size_y, outputs - v, activation)
 
 
 def few_inputs(x: Image, like: np.dtype, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation: int,
@@ -119,10 +120,10 @@ def few_inputs(x: Image, like: np.dtype, w: np.ndarray, bias: np.ndarray, y: np.
     (n, height, width, cout), (taps, filled) = y.shape, w.shape
     few, b = taps // 9, np.zeros(filled, np.float32)
     b[:cout] = bias
-    plan = np.array([height, width, few, cout, stride, x.image, x.row, *y.strides[:3], activation], np.int64)
     scratch = 4 * (3 * ((SEGMENT * stride + 2) * few + LANES) + SEGMENT * filled)
-    launch(multiply_few_inputs, n * height, scratch, LIKE[like], LIKE[y.dtype], x.start, address(w), address(b),
-           address(y), plan)
+    launch(multiply_few_inputs, n * height, scratch, LIKE[like], LIKE[y.dtype], x.start,
+           x.strides(few * like.itemsize), few, stride, address(w), address(b), address(y),
+           Output(strides(y), height, width, cout, 0, activation))
 
 
 def few_inputs_weights(w: np.ndarray) -> np.ndarray:

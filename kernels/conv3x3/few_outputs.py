@@ -12,8 +12,20 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, LANES, LIKE, Image, address, aligned, compiled, launch
-from ltbc.kernels.cpu.matrix import arithmetic
+from ltbc.kernels.cpu.machine import (
+    ARITHMETIC,
+    BFLOAT16,
+    LANES,
+    LIKE,
+    Image,
+    address,
+    aligned,
+    compiled,
+    launch,
+    pixel_at,
+    strides,
+)
+from ltbc.kernels.cpu.matrix import Output, arithmetic
 from ltbc.kernels.cpu.tile import multiply_add
 from ltbc.kernels.cpu.vector import (
     FLOATS,
@@ -114,28 +126,27 @@ def sums_across(ctx, address):
 
 
 @compiled
-def multiply_few_outputs(first, last, scratch, like_x, like_y, x, w, bias, y, plan):
-    """Unit: a row of y, whose pixels follow each other."""
-    height, width, few, channels, step, stride, x_image, x_row, y_image, y_row, activation = plan
+def multiply_few_outputs(first, last, scratch, like_x, like_y, x, of_x, channels, stride, w, step, bias, y, out):
+    """of_x: strides; step: elements of w in a vector; out: an Output, pixels of which follow each other in a row.
+    Unit: a row of y."""
     size_x, size_y, filled = size_of(like_x), size_of(like_y), -(-channels // step) * step
-    b, x_pixel = load(np.float32(0), bias), channels * size_x
-    size_w = 4 * LANES // step
+    b, few, x_step, size_w = load(np.float32(0), bias), out.channels, stride * of_x.pixel, 4 * LANES // step
     for unit in range(first, last):
-        n, i = unit // height, unit % height
-        for j in range(0, width, SEGMENT):
-            pixels = min(SEGMENT, width - j)
-            at = x + n * x_image + i * stride * x_row + j * stride * x_pixel
+        n, i = unit // out.height, unit % out.height
+        for j in range(0, out.width, SEGMENT):
+            pixels = min(SEGMENT, out.width - j)
+            at = pixel_at(x, of_x, n, i * stride, j * stride)
             for v in range(0, channels, step):
                 if few == 1:
-                    dots_1(like_x, at + v * size_x, x_row, x_pixel, stride * x_pixel, channels - v, w + v * size_w,
+                    dots_1(like_x, at + v * size_x, of_x.row, of_x.pixel, x_step, channels - v, w + v * size_w,
                            filled * size_w, scratch, v, pixels)
                 else:
-                    dots_2(like_x, at + v * size_x, x_row, x_pixel, stride * x_pixel, channels - v, w + v * size_w,
+                    dots_2(like_x, at + v * size_x, of_x.row, of_x.pixel, x_step, channels - v, w + v * size_w,
                            filled * size_w, scratch, v, pixels)
-            to = y + n * y_image + i * y_row + j * few * size_y
+            to = pixel_at(y, out.strides, n, i, j)
             for e in range(0, pixels * few, LANES):
                 total = sums_across(scratch + 4 * LANES * e) + b
-                finish_part(like_y, total, to + e * size_y, pixels * few - e, activation)
+                finish_part(like_y, total, to + e * size_y, pixels * few - e, out.activation)
 
 
 def few_outputs(x: Image, like: np.dtype, channels: int, w: np.ndarray, bias: np.ndarray, y: np.ndarray,
@@ -147,11 +158,9 @@ def few_outputs(x: Image, like: np.dtype, channels: int, w: np.ndarray, bias: np
         rows[...] = y
     b = np.empty(LANES, np.float32)
     b.reshape(-1, few)[...] = bias
-    step = 4 * LANES // w.itemsize
-    plan = np.array([height, width, few, channels, step, stride, x.image, x.row, *rows.strides[:2], activation],
-                    np.int64)
     launch(multiply_few_outputs, n * height, 4 * LANES * (SEGMENT * few + LANES), LIKE[like], LIKE[y.dtype], x.start,
-           address(w), address(b), address(rows), plan)
+           x.strides(channels * like.itemsize), channels, stride, address(w), 4 * LANES // w.itemsize, address(b),
+           address(rows), Output(strides(rows), height, width, few, 0, activation))
     if rows is not y:
         y[...] = rows
 

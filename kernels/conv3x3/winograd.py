@@ -17,11 +17,36 @@ from typing import NamedTuple
 import numpy as np
 
 from ltbc.kernels.conv3x3.winograd_transform import transform, transform_finish
-from ltbc.kernels.cpu.machine import BFLOAT16, LANES, LEVEL, LIKE, PANEL, address, compiled, inlined, launch, threads
-from ltbc.kernels.cpu.matrix import arithmetic, multiply, panels
+from ltbc.kernels.cpu.machine import (
+    BFLOAT16,
+    LANES,
+    LEVEL,
+    LIKE,
+    PANEL,
+    address,
+    compiled,
+    inlined,
+    launch,
+    pixel_at,
+    strides,
+    threads,
+)
+from ltbc.kernels.cpu.matrix import Output, arithmetic, multiply, panels
 from ltbc.kernels.cpu.tile import ROWS, STEP
 from ltbc.kernels.cpu.vector import OVER, activate, derivative, load, prefetch_store, size_of, splat, store
 from ltbc.kernels.cpu.windows import advance
+
+
+class Tiles(NamedTuple):
+    """Where an algorithm's tiles lie: `count` in all images, `down` times `across` in each; the rest as `Algorithm`."""
+
+    count: int
+    down: int
+    across: int
+    step: int
+    start: int
+    m: int
+    p: int
 
 
 class Algorithm(NamedTuple):
@@ -42,9 +67,10 @@ class Algorithm(NamedTuple):
     def p(self):
         return self.a.shape[0]
 
-    def grid(self, height, width):
-        """Tiles that cover an output of that size."""
-        return -(-height // self.m), -(-width // self.m)
+    def tiles(self, images, height, width):
+        """Those that cover outputs of that size."""
+        down, across = -(-height // self.m), -(-width // self.m)
+        return Tiles(images * down * across, down, across, self.step, self.start, self.m, self.p)
 
 
 F2 = Algorithm(
@@ -84,88 +110,111 @@ def algorithm(dtype, stride, cin, cout, n, height, width):
 def pays(of, n, height, width):
     """Whether tiles are enough to make up for larger weights, and do not reach far over the edge. Measured on Zen 4:
     stride 2 gains 1.1 to 1.4, but loses on few pixels and where 7 x 7 outputs take 8 x 8; stride 1 gains 1.3 to 2."""
-    pixels, (down, across) = n * height * width, of.grid(height, width)
+    pixels = n * height * width
     if of is STRIDE2:
-        return pixels >= 512 and n * down * across * of.m**2 <= 1.2 * pixels
+        return pixels >= 512 and of.tiles(n, height, width).count * of.m**2 <= 1.2 * pixels
     return pixels >= 128
 
 
+class Units(NamedTuple):
+    """A unit is one of `blocks` blocks, of `block` tiles at most, and one of so many groups of panels."""
+
+    block: int
+    blocks: int
+    groups: int
+
+
 @inlined
-def fetch_tile(m, y, y_row, y_pixel):
+def tile_of(t, tiles):
+    """(image, row, column) of a tile."""
+    per_image = tiles.down * tiles.across
+    return t // per_image, t % per_image // tiles.across, t % tiles.across
+
+
+@inlined
+def transform_block(variant, like_x, kind, x, of_x, cin, tiles, t0, rows, to, plane):
+    """Inputs of `rows` tiles from t0 on, transformed: rows of every plane's left factor."""
+    n, i, j = tile_of(t0, tiles)
+    for t in range(rows):
+        corner = pixel_at(x, of_x, n, i * tiles.step + tiles.start, j * tiles.step + tiles.start)
+        n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
+        for e in range(0, cin, LANES):
+            at = to + (t * cin + e) * size_of(kind)
+            of_input(variant, like_x, kind, corner + e * size_of(like_x), of_x.row, of_x.pixel, at, plane)
+
+
+@inlined
+def fetch_tile(m, y, of_y):
     """Asks for the lines of a tile of outputs, which are written after the products."""
     for i in range(m):
         for j in range(m):
-            prefetch_store(y + i * y_row + j * y_pixel)
+            prefetch_store(y + i * of_y.row + j * of_y.pixel)
+
+
+@inlined
+def finish_block(variant, like_y, c, c_plane, bias, y, out, tiles, t0, rows, panel, square):
+    """Outputs of `rows` tiles and a panel from their products; `square`: memory for a tile at the edge."""
+    (n, i, j), of_y, line = tile_of(t0, tiles), out.strides, 4 * LANES
+    floor = splat(0.0 if out.activation == 1 else -np.inf)
+    for t in range(rows):
+        to = pixel_at(y, of_y, n, i * tiles.m, j * tiles.m)
+        low, left = out.height - i * tiles.m, out.width - j * tiles.m
+        inside = low >= tiles.m and left >= tiles.m
+        n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
+        for o in range(panel * PANEL, min((panel + 1) * PANEL, out.channels), LANES):
+            at_c, at_y = c + t * STEP + 4 * (o - panel * PANEL), to + o * size_of(like_y)
+            b, c_row = load(np.float32(0), bias + 4 * o), tiles.p * c_plane
+            if inside and out.activation == OVER + 1:
+                finish_masked(variant, like_y, at_c, c_row, c_plane, b, floor, at_y, of_y.row, of_y.pixel)
+                continue
+            if inside and out.activation < 2:
+                finish_tile(variant, like_y, at_c, c_row, c_plane, b, floor, at_y, of_y.row, of_y.pixel)
+                continue
+            finish_tile(variant, np.float32(0), at_c, c_row, c_plane, b, splat(-np.inf), square, tiles.m * line, line)
+            for di in range(min(tiles.m, low)):
+                for dj in range(min(tiles.m, left)):
+                    z = load(np.float32(0), square + line * (di * tiles.m + dj))
+                    to_y = at_y + di * of_y.row + dj * of_y.pixel
+                    if out.activation > OVER:
+                        z = derivative(z, load(like_y, to_y), out.activation - OVER)
+                    store(like_y, to_y, activate(z, out.activation))
 
 
 @compiled
-def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, u, bias, y, plan):
-    """Unit: a block of tiles, whole rows of register tiles but for the last one, and a group of panels."""
-    (side, m, step, start, down, across, height, width, cin, cout, x_image, x_row, block, blocks, tiles, groups,
-     y_image, y_row, y_pixel, activation) = plan
-    planes, per_image, count, pixel = side * side, down * across, -(-cout // PANEL), cin * size_of(like_x)
+def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, of_x, cin, u, bias, y, out, tiles, units):
+    """of_x: strides; out: an Output. A block is whole rows of register tiles but for the last one."""
+    planes, count, whole = tiles.p * tiles.p, -(-out.channels // PANEL), -(-tiles.count // ROWS)
     steps, v_row = cin * size_of(kind) // 4, cin * size_of(kind)
-    v_plane, c_plane = block * v_row + GAP, (block + 3) * STEP + GAP
+    v_plane, c_plane = units.block * v_row + GAP, (units.block + 3) * STEP + GAP
     c = scratch + planes * v_plane + 3 * v_row
-    square, line, floor = c + planes * c_plane, 4 * LANES, splat(0.0 if activation == 1 else -np.inf)
-    ahead = planes <= 4 * m * m  # outputs are fetched where they are many
+    ahead = planes <= 4 * tiles.m * tiles.m  # outputs are fetched where they are many
     for unit in range(first, last):
-        number, group, whole = unit // groups, unit % groups, -(-tiles // ROWS)
-        t0, t1 = whole * number // blocks * ROWS, whole * (number + 1) // blocks * ROWS
-        rows, first_n, at = min(t1, tiles) - t0, t0 // per_image, t0 % per_image
-        n, i, j = first_n, at // across, at % across
-        for t in range(rows):
-            corner = x + n * x_image + (i * step + start) * x_row + (j * step + start) * pixel
-            n, i, j = advance(n, i, j, 1, down, across)
-            for e in range(0, cin, LANES):
-                to = scratch + t * v_row + e * size_of(kind)
-                of_input(variant, like_x, kind, corner + e * size_of(like_x), x_row, pixel, to, v_plane)
-        for panel in range(group * count // groups, (group + 1) * count // groups):
-            n, i, j = first_n, at // across, at % across
+        number, group = unit // units.groups, unit % units.groups
+        t0, t1 = whole * number // units.blocks * ROWS, whole * (number + 1) // units.blocks * ROWS
+        rows = min(t1, tiles.count) - t0
+        transform_block(variant, like_x, kind, x, of_x, cin, tiles, t0, rows, scratch, v_plane)
+        for panel in range(group * count // units.groups, (group + 1) * count // units.groups):
+            n, i, j = tile_of(t0, tiles)
             for p in range(planes):
                 for _ in range(rows * p // planes * ahead, rows * (p + 1) // planes * ahead):
-                    to = y + n * y_image + i * m * y_row + j * m * y_pixel
-                    fetch_tile(m, to + panel * PANEL * size_of(like_y), y_row, y_pixel)
-                    n, i, j = advance(n, i, j, 1, down, across)
+                    to = pixel_at(y, out.strides, n, i * tiles.m, j * tiles.m)
+                    fetch_tile(tiles.m, to + panel * PANEL * size_of(like_y), out.strides)
+                    n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
                 weights = u + (panel * planes + p) * steps * STEP
-                multiply(kind, scratch + p * v_plane, v_row, rows, cout - panel * PANEL, steps, weights,
+                multiply(kind, scratch + p * v_plane, v_row, rows, out.channels - panel * PANEL, steps, weights,
                          c + p * c_plane, 0)
-            n, i, j = first_n, at // across, at % across
-            for t in range(rows):
-                to, left, low = y + n * y_image + i * m * y_row + j * m * y_pixel, width - j * m, height - i * m
-                n, i, j = advance(n, i, j, 1, down, across)
-                for o in range(panel * PANEL, min((panel + 1) * PANEL, cout), LANES):
-                    from_c, b = c + t * STEP + 4 * (o - panel * PANEL), load(np.float32(0), bias + 4 * o)
-                    at_y = to + o * size_of(like_y)
-                    if left >= m and low >= m and activation == OVER + 1:
-                        finish_masked(variant, like_y, from_c, side * c_plane, c_plane, b, floor, at_y, y_row, y_pixel)
-                        continue
-                    if left >= m and low >= m and activation < 2:
-                        finish_tile(variant, like_y, from_c, side * c_plane, c_plane, b, floor, at_y, y_row, y_pixel)
-                        continue
-                    finish_tile(variant, np.float32(0), from_c, side * c_plane, c_plane, b, splat(-np.inf), square,
-                                m * line, line)
-                    for di in range(min(m, low)):
-                        for dj in range(min(m, left)):
-                            z = load(np.float32(0), square + line * (di * m + dj))
-                            to_y = at_y + di * y_row + dj * y_pixel
-                            if activation > OVER:
-                                z = derivative(z, load(like_y, to_y), activation - OVER)
-                            store(like_y, to_y, activate(z, activation))
+            finish_block(variant, like_y, c, c_plane, bias, y, out, tiles, t0, rows, panel, c + planes * c_plane)
 
 
 def convolve(x, dtype, cin, of, u, bias, y, activation=0):
     """y = act(bias + x * w), equation (1) of that algorithm; x an Image of cin channels, u from `winograd_filters`."""
-    (n, height, width, cout), kind, (down, across) = y.shape, arithmetic(dtype), of.grid(*y.shape[1:3])
-    tiles, planes, v_row = n * down * across, of.p**2, cin * kind.itemsize
-    whole = -(-tiles // ROWS)
+    kind, tiles, planes = arithmetic(dtype), of.tiles(*y.shape[:3]), of.p**2
+    v_row, whole = cin * kind.itemsize, -(-tiles.count // ROWS)
     blocks = -(-whole // min(112 // ROWS, max(1, PLANES_BYTES // (planes * v_row * ROWS))))
     if blocks < 4 * threads():
         blocks = min(whole, -(-blocks // threads()) * threads())
-    block = -(-whole // blocks) * ROWS
-    groups = min(panels(cout), -(-threads() // blocks))
-    plan = np.array([of.p, of.m, of.step, of.start, down, across, height, width, cin, cout, x.image, x.row, block,
-                     blocks, tiles, groups, *y.strides[:3], activation], np.int64)
-    scratch = planes * (block * v_row + (block + 3) * STEP + 2 * GAP) + 3 * v_row + of.m**2 * 4 * LANES
-    launch(multiply_tiles, blocks * groups, scratch, of.variant, LIKE[dtype], LIKE[kind], LIKE[y.dtype], x.start,
-           address(u), address(bias), address(y), plan)
+    units = Units(-(-whole // blocks) * ROWS, blocks, min(panels(y.shape[3]), -(-threads() // blocks)))
+    scratch = planes * (units.block * v_row + (units.block + 3) * STEP + 2 * GAP) + 3 * v_row + of.m**2 * 4 * LANES
+    launch(multiply_tiles, blocks * units.groups, scratch, of.variant, LIKE[dtype], LIKE[kind], LIKE[y.dtype], x.start,
+           x.strides(cin * dtype.itemsize), cin, address(u), address(bias), address(y),
+           Output(strides(y), *y.shape[1:], 0, activation), tiles, units)

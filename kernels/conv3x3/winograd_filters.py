@@ -18,9 +18,8 @@ TILE = LINE * LANES  # bytes of LANES rows that are transposed together
 
 
 @compiled
-def transform_filters(first, last, scratch, variant, like_w, kind, w, u, plan):
-    """Columns: output channels. Unit: LANES rows of a panel, all planes."""
-    cin, cout, planes, plane = plan
+def transform_filters(first, last, scratch, variant, like_w, kind, w, u, cin, cout, planes, plane):
+    """Columns: output channels. plane: bytes from plane to plane. Unit: LANES rows of a panel, all planes."""
     size, pixel = size_of(like_w), cin * cout * size_of(like_w)
     for unit in range(first, last):
         panel, c0 = unit // (cin // LANES), unit % (cin // LANES) * LANES
@@ -37,9 +36,9 @@ def transform_filters(first, last, scratch, variant, like_w, kind, w, u, plan):
 
 
 @compiled
-def transform_transposed(first, last, scratch, variant, like_w, kind, w, u, plan):
-    """Columns: input channels, and the taps in the order of `tap`, `step`. Unit: LINE bytes of rows of a panel."""
-    cin, cout, planes, plane, tap, step = plan
+def transform_transposed(first, last, scratch, variant, like_w, kind, w, u, cin, cout, planes, plane, turned):
+    """Columns: input channels; turned: taps from the last to the first. Unit: LINE bytes of rows of a panel."""
+    tap, step = (8, -1) if turned else (0, 1)
     size, block = size_of(like_w), LINE // size_of(kind)
     pixel, blocks = step * cin * cout * size, -(-cout // block)
     for unit in range(first, last):
@@ -79,17 +78,16 @@ def write_filters(w, u, of):
     (cin, cout), kind, planes = w.shape[2:], arithmetic(w.dtype), of.p**2
     plane = panel_bytes(cin, kind)
     launch(transform_filters, panels(cout) * cin // LANES, 0, of.variant, LIKE[w.dtype], LIKE[kind], address(w),
-           address(u), np.array([cin, cout, planes, plane], np.int64))
+           address(u), cin, cout, planes, plane)
     return u
 
 
 def filters_of_dx(w, of):
     """The same of w transposed and, unless the algorithm's matrices see to it, turned; valid until the next call."""
     cin, cout = w.shape[2:]
-    kind, planes, turn = arithmetic(w.dtype), of.p**2, of is not STRIDE2_DX
+    kind, planes, turned = arithmetic(w.dtype), of.p**2, of is not STRIDE2_DX
     plane = panel_bytes(cout, kind)
     u = workspace("filters", panels(cin) * planes * plane)
-    plan = np.array([cin, cout, planes, plane, 8 * turn, 1 - 2 * turn], np.int64)
     launch(transform_transposed, panels(cin) * -(-cout * kind.itemsize // LINE), planes * TILE, of.variant,
-           LIKE[w.dtype], LIKE[kind], address(w), address(u), plan)
+           LIKE[w.dtype], LIKE[kind], address(w), address(u), cin, cout, planes, plane, int(turned))
     return u

@@ -8,11 +8,13 @@ while they are in its L2 cache, where the sums stay as well. Few slices are done
 end; how many depends on the shapes alone.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-from ltbc.kernels.conv3x3.winograd import ALGORITHMS
+from ltbc.kernels.conv3x3.winograd import ALGORITHMS, tile_of
 from ltbc.kernels.conv3x3.winograd_transform import transform, transform_steps
-from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL, address, compiled, inlined, launch, workspace
+from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL, address, compiled, inlined, launch, pixel_at, workspace
 from ltbc.kernels.cpu.matrix import arithmetic, panels
 from ltbc.kernels.cpu.tile import STEP, STEP_ROWS, tile_of_steps
 from ltbc.kernels.cpu.vector import load, size_of, store
@@ -27,30 +29,39 @@ TILES = 256  # of a part, at least
 LINE = 4 * LANES  # bytes of a vector
 
 
+class Slices(NamedTuple):
+    """A unit is a slice of `rows` of Cin, one of `columns` of Cout, and one of `parts` of the tiles, done in blocks."""
+
+    rows: int
+    columns: int
+    parts: int
+    block: int
+
+
 @inlined
-def corner(t, tiles, n, i, j, start, image, row, pixel, beyond):
+def corner(t, tiles, step, n, i, j, x, of_x, beyond):
     """Address of the first pixel of tile t, at (n, i, j), or `beyond` for one past the last."""
-    return start + n * image + i * row + j * pixel if t < tiles else beyond
+    return pixel_at(x, of_x, n, i * step, j * step) if t < tiles.count else beyond
 
 
 def transform_tiles(matrices):
     """The function that transforms `channels` of the tiles t0 to t1 into steps of a reduction, in columns of `width`
-    elements. x: the first channel of the first tile's first pixel; beyond: what is read past the last tile."""
+    elements. x: the first channel of the first tile's first pixel; beyond: what is read past the last tile; step:
+    pixels from tile to tile."""
     of_pair = transform_steps(matrices)
 
     @inlined
-    def apply(variant, kind, like, x, beyond, step, image, row, pixel, channels, width, grid, t0, t1, to, plane):
-        down, across, tiles = grid
-        size, per_step, first_n, at = size_of(like), 4 // size_of(kind), t0 // (down * across), t0 % (down * across)
+    def apply(variant, kind, like, x, of_x, beyond, step, channels, width, tiles, t0, t1, to, plane):
+        size, per_step = size_of(like), 4 // size_of(kind)
         for e in range(0, channels, LANES):
-            start, n, i, j = x + e * size, first_n, at // across, at % across
+            n, i, j = tile_of(t0, tiles)
             to_e = to + e // width * 4 * width * ((t1 - t0) // per_step) + e % width * 4
             for t in range(t0, t1, 2):
-                x0 = corner(t, tiles, n, i, j, start, image, step * row, step * pixel, beyond)
-                n, i, j = advance(n, i, j, 1, down, across)
-                x1 = corner(t + 1, tiles, n, i, j, start, image, step * row, step * pixel, beyond)
-                n, i, j = advance(n, i, j, 1, down, across)
-                of_pair(variant, kind, like, x0, x1, row, pixel, to_e, plane, 4 * width)
+                x0 = corner(t, tiles, step, n, i, j, x + e * size, of_x, beyond)
+                n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
+                x1 = corner(t + 1, tiles, step, n, i, j, x + e * size, of_x, beyond)
+                n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
+                of_pair(variant, kind, like, x0, x1, of_x.row, of_x.pixel, to_e, plane, 4 * width)
                 to_e += 2 // per_step * 4 * width
 
     return apply
@@ -68,28 +79,27 @@ def transform_row(variant, side, c, plane, c_panel, n, dw, tap):
 
 
 @compiled
-def multiply_slices(first, last, scratch, variant, like_x, kind, x, z, c, dw, plan):
-    """Unit: a slice of Cin, one of Cout and a part of the tiles: their sums, or of all tiles their part of dw."""
-    (m, step, side, down, across, tiles, cin, cout, x_image, x_row, z_image, z_row, zeros, rows, columns, parts,
-     block) = plan
-    planes, size, per_step, grid = side * side, size_of(like_x), 4 // size_of(kind), (down, across, tiles)
-    x_pixel, z_pixel, fours, slices = cin * size, cout * size, (tiles + 3) // 4, -(-cout // columns)
-    inner = z + z_row + z_pixel
-    v_plane = (rows // LANES * block // per_step + 1) * LINE  # odd numbers of lines: planes do not compete for one set
-    d_plane = (columns // PANEL * block // per_step * 2 + 1) * LINE
-    d, c_panel, c_plane = scratch + planes * v_plane, rows * STEP, rows * columns * 4
+def multiply_slices(first, last, scratch, variant, like_x, kind, x, of_x, z, of_z, zeros, c, dw, cin, cout, tiles,
+                    slices):
+    """of_x, of_z: strides; slices: of Slices. Sums of a part, in c, or, of all tiles at once, their part of dw."""
+    planes, size, per_step, across = tiles.p * tiles.p, size_of(like_x), 4 // size_of(kind), -(-cout // slices.columns)
+    fours, inner, parts = (tiles.count + 3) // 4, z + of_z.row + of_z.pixel, slices.parts
+    # odd numbers of lines: planes do not compete for one set
+    v_plane = (slices.rows // LANES * slices.block // per_step + 1) * LINE
+    d_plane = (slices.columns // PANEL * slices.block // per_step * 2 + 1) * LINE
+    d, c_panel, c_plane = scratch + planes * v_plane, slices.rows * STEP, slices.rows * slices.columns * 4
     for unit in range(first, last):
-        i, o, part = unit // parts // slices * rows, unit // parts % slices * columns, unit % parts
-        n_rows, n_columns, from_x, from_z = min(rows, cin - i), min(columns, cout - o), x + i * size, inner + o * size
+        i, o, part = unit // parts // across * slices.rows, unit // parts % across * slices.columns, unit % parts
+        n_rows, n_columns = min(slices.rows, cin - i), min(slices.columns, cout - o)
         begin, end, count = fours * part // parts * 4, fours * (part + 1) // parts * 4, -(-n_columns // PANEL)
         to = c + unit * planes * c_plane if parts > 1 else d + planes * d_plane
-        for t0 in range(begin, end, block):
-            t1 = min(t0 + block, end)
+        for t0 in range(begin, end, slices.block):
+            t1 = min(t0 + slices.block, end)
             steps = (t1 - t0) // per_step
-            of_input(variant, kind, like_x, from_x, x, step, x_image, x_row, x_pixel, n_rows, LANES, grid, t0, t1,
-                     scratch, v_plane)
-            of_gradient(variant, kind, like_x, from_z, z + zeros, m, z_image, z_row, z_pixel, n_columns, PANEL, grid,
-                        t0, t1, d, d_plane)
+            of_input(variant, kind, like_x, x + i * size, of_x, x, tiles.step, n_rows, LANES, tiles, t0, t1, scratch,
+                     v_plane)
+            of_gradient(variant, kind, like_x, inner + o * size, of_z, z + zeros, tiles.m, n_columns, PANEL, tiles, t0,
+                        t1, d, d_plane)
             for plane_panel in range(planes * count):
                 p, panel = plane_panel // count, plane_panel % count
                 for row in range(0, n_rows, STEP_ROWS):
@@ -98,43 +108,40 @@ def multiply_slices(first, last, scratch, variant, like_x, kind, x, z, c, dw, pl
                     tile_of_steps(kind, a, LINE, steps, b, at, STEP, t0 - begin)
         for row in range(n_rows if parts == 1 else 0):
             to_dw = dw + 4 * ((i + row) * cout + o)
-            transform_row(variant, side, to + row * STEP, c_plane, c_panel, n_columns, to_dw, 4 * cin * cout)
+            transform_row(variant, tiles.p, to + row * STEP, c_plane, c_panel, n_columns, to_dw, 4 * cin * cout)
 
 
 @compiled
-def transform_sums(first, last, scratch, variant, side, c, dw, plan):
+def transform_sums(first, last, scratch, variant, side, c, dw, cin, cout, slices):
     """dw from the sums of all parts, which are added to those of the first. Unit: a row of Cin."""
-    cin, cout, rows, columns, parts = plan
-    slices, plane = -(-cout // columns), rows * columns * 4
+    across, plane = -(-cout // slices.columns), slices.rows * slices.columns * 4
     for unit in range(first, last):
-        for o in range(0, cout, columns):
-            at = c + (unit // rows * slices + o // columns) * parts * side * side * plane + unit % rows * STEP
+        for o in range(0, cout, slices.columns):
+            number, columns = unit // slices.rows * across + o // slices.columns, min(slices.columns, cout - o)
+            at = c + number * slices.parts * side * side * plane + unit % slices.rows * STEP
             for p in range(side * side):
-                for e in range(0, min(columns, cout - o), LANES):
-                    to = at + p * plane + e // PANEL * rows * STEP + e % PANEL * 4
+                for e in range(0, columns, LANES):
+                    to = at + p * plane + e // PANEL * slices.rows * STEP + e % PANEL * 4
                     total = load(np.float32(0), to)
-                    for part in range(1, parts):
+                    for part in range(1, slices.parts):
                         total = total + load(np.float32(0), to + part * side * side * plane)
                     store(np.float32(0), to, total)
             to_dw = dw + 4 * (unit * cout + o)
-            transform_row(variant, side, at, plane, rows * STEP, min(columns, cout - o), to_dw, 4 * cin * cout)
+            transform_row(variant, side, at, plane, slices.rows * STEP, columns, to_dw, 4 * cin * cout)
 
 
 def weight_gradient(x, dtype, of, z, zeros, y_shape, dw):
     """dw, contiguous float32; x, z: Images, z's behind a border and with zeros at the offset `zeros`."""
-    (cin, cout), kind, (down, across) = dw.shape[2:], arithmetic(dtype), of.grid(*y_shape[1:3])
-    tiles, planes = y_shape[0] * down * across, of.p**2
+    (cin, cout), kind, tiles, planes = dw.shape[2:], arithmetic(dtype), of.tiles(*y_shape[:3]), of.p**2
     rows, columns = min(ROWS, cin), min(COLUMNS, panels(cout) * PANEL)
-    slices = -(-cin // rows) * -(-cout // columns)
-    parts = max(1, min(UNITS // slices, tiles // TILES))
-    most, count = TILES_BYTES // (planes * (rows + columns) * kind.itemsize), -(-tiles // parts)
-    block = -(-count // -(-count // most) // 4) * 4
-    c = address(workspace("product", slices * parts * planes * rows * columns * 4)) if parts > 1 else 0
-    plan = np.array([of.m, of.step, of.p, down, across, tiles, cin, cout, x.image, x.row, z.image, z.row, zeros,
-                     rows, columns, parts, block], np.int64)
-    scratch = planes * ((rows + columns) * block * kind.itemsize + 2 * LINE + rows * columns * 4)
-    launch(multiply_slices, slices * parts, scratch, of.variant, LIKE[dtype], LIKE[kind], x.start, z.start, c,
-           address(dw), plan)
+    count = -(-cin // rows) * -(-cout // columns)
+    parts = max(1, min(UNITS // count, tiles.count // TILES))
+    most, of_part = TILES_BYTES // (planes * (rows + columns) * kind.itemsize), -(-tiles.count // parts)
+    slices = Slices(rows, columns, parts, -(-of_part // -(-of_part // most) // 4) * 4)
+    c = address(workspace("product", count * parts * planes * rows * columns * 4)) if parts > 1 else 0
+    scratch = planes * ((rows + columns) * slices.block * kind.itemsize + 2 * LINE + rows * columns * 4)
+    launch(multiply_slices, count * parts, scratch, of.variant, LIKE[dtype], LIKE[kind], x.start,
+           x.strides(cin * dtype.itemsize), z.start, z.strides(cout * dtype.itemsize), zeros, c, address(dw), cin, cout,
+           tiles, slices)
     if parts > 1:
-        plan = np.array([cin, cout, rows, columns, parts], np.int64)
-        launch(transform_sums, cin, 0, of.variant, of.p, c, address(dw), plan)
+        launch(transform_sums, cin, 0, of.variant, of.p, c, address(dw), cin, cout, slices)

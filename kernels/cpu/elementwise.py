@@ -1,4 +1,8 @@
-"""dz = dy * act'(z), where every backward pass begins, and its sums over an image: the gradients of biases."""
+"""What is done element by element: dz = dy * act'(z), where every backward pass begins, its sums over an image, which
+are the gradients of biases, and the sum of two gradients where the network forks.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +15,8 @@ from ltbc.kernels.cpu.machine import (
     compiled,
     inlined,
     launch,
+    pixel_at,
+    strides,
     whole,
     workspace,
 )
@@ -19,44 +25,59 @@ from ltbc.kernels.cpu.vector import derivative, load, load_part, size_of, splat,
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them
 
 
+class Bands(NamedTuple):
+    """Images of so many pixels and channels, and bands of rows; border: 1 where dz lies within zeros."""
+
+    images: int
+    height: int
+    width: int
+    channels: int
+    bands: int
+    border: int = 1
+
+
+@inlined
+def rows_of(unit, size):
+    """(image, band, first row, last + 1) of a unit, which is a band."""
+    n, band = unit // size.bands, unit % size.bands
+    return n, band, size.height * band // size.bands, size.height * (band + 1) // size.bands
+
+
 @compiled
-def differentiate(first, last, scratch, like_dy, like_y, like_z, dy, y, z, sums, plan):
-    """dz and its sums over a band of rows. Unit: a band. z with a border of zeros where `border` is 1."""
-    (height, width, channels, dy_image, dy_row, dy_pixel, y_image, y_row, y_pixel,
-     z_image, z_row, border, activation, bands, images) = plan
-    z_size = size_of(like_z)
+def differentiate(first, last, scratch, like_dy, like_y, like_z, dy, of_dy, y, of_y, z, of_z, sums, activation, size):
+    """dz and its sums over a band of rows. of_dy, of_y, of_z: strides. Unit: a band."""
+    channels, border = size.channels, size.border
+    few = LANES % channels == 0 and of_dy.pixel == channels * size_of(like_dy)
+    few = few and of_y.pixel == channels * size_of(like_y)
     for unit in range(first, last):
-        n, band = unit // bands, unit % bands
-        to, few = sums + 4 * channels * unit, LANES % channels == 0
-        few = few and dy_pixel == channels * size_of(like_dy) and y_pixel == channels * size_of(like_y)
+        n, band, top, bottom = rows_of(unit, size)
+        to = sums + 4 * channels * unit
         for c in range(0, channels, LANES):
             store_part(np.float32(0), to + 4 * c, splat(0.0), channels - c)
-        for i in range(height * band // bands, height * (band + 1) // bands):
+        for i in range(top, bottom):
+            row_dy, row_y = pixel_at(dy, of_dy, n, i, 0), pixel_at(y, of_y, n, i, 0)
+            row_z = pixel_at(z, of_z, n, i + border, border)
             if few:
-                differentiate_few(like_dy, like_y, like_z, dy + n * dy_image + i * dy_row, y + n * y_image + i * y_row,
-                                  z + n * z_image + (i + border) * z_row + border * channels * z_size,
-                                  width * channels, channels, activation, to, scratch)
-            for j in range(width if not few else 0):
-                at_dy = dy + n * dy_image + i * dy_row + j * dy_pixel
-                at_y = y + n * y_image + i * y_row + j * y_pixel
-                at_z = z + n * z_image + (i + border) * z_row + (j + border) * channels * z_size
+                differentiate_few(like_dy, like_y, like_z, row_dy, row_y, row_z, size.width * channels, channels,
+                                  activation, to, scratch)
+            for j in range(size.width if not few else 0):
+                at_dy, at_y, at_z = row_dy + j * of_dy.pixel, row_y + j * of_y.pixel, row_z + j * of_z.pixel
                 for c in range(0, channels, LANES):
                     left = channels - c
                     if left >= LANES:
                         dz = derivative(load(like_dy, at_dy + c * size_of(like_dy)),
                                         load(like_y, at_y + c * size_of(like_y)), activation)
-                        store(like_z, at_z + c * z_size, dz)
+                        store(like_z, at_z + c * size_of(like_z), dz)
                         store(np.float32(0), to + 4 * c, load(np.float32(0), to + 4 * c) + dz)
                     else:
                         dz = derivative(load_part(like_dy, at_dy + c * size_of(like_dy), left),
                                         load_part(like_y, at_y + c * size_of(like_y), left), activation)
-                        store_part(like_z, at_z + c * z_size, dz, left)
+                        store_part(like_z, at_z + c * size_of(like_z), dz, left)
                         store_part(np.float32(0), to + 4 * c, load_part(np.float32(0), to + 4 * c, left) + dz, left)
         if border:
-            clear_border(n, band, bands, z + n * z_image, z_image, z_row, height, width * channels * z_size,
-                         channels * z_size)
-            if unit == images * bands - 1:
-                clear(z + images * z_image, SPARE_ROWS * z_row)
+            clear_border(z + n * of_z.image, of_z, band, top, bottom, size)
+            if unit == size.images * size.bands - 1:
+                clear(z + size.images * of_z.image, SPARE_ROWS * of_z.row)
 
 
 @inlined
@@ -75,35 +96,32 @@ def differentiate_few(like_dy, like_y, like_z, dy, y, z, n, channels, activation
 
 
 @compiled
-def sum_pixels(first, last, scratch, like_z, z, sums, plan):
+def sum_pixels(first, last, scratch, like_z, z, of_z, sums, size):
     """The sums over a band of rows of what has its activation's derivative already. Unit: a band."""
-    height, width, channels, z_image, z_row, bands = plan
-    size = size_of(like_z)
     for unit in range(first, last):
-        n, band = unit // bands, unit % bands
-        top, bottom = height * band // bands, height * (band + 1) // bands
-        for c in range(0, channels, LANES):
-            left, band_total = channels - c, splat(0.0)
+        n, _, top, bottom = rows_of(unit, size)
+        for c in range(0, size.channels, LANES):
+            left, band_total = size.channels - c, splat(0.0)
             for i in range(top, bottom):
-                total, at = splat(0.0), z + n * z_image + (i + 1) * z_row + (channels + c) * size
-                for _ in range(width):
+                total, at = splat(0.0), pixel_at(z, of_z, n, i + 1, 1) + c * size_of(like_z)
+                for _ in range(size.width):
                     total = total + (load(like_z, at) if left >= LANES else load_part(like_z, at, left))
-                    at += channels * size
+                    at += of_z.pixel
                 band_total = band_total + total
-            store_part(np.float32(0), sums + 4 * (channels * unit + c), band_total, left)
+            store_part(np.float32(0), sums + 4 * (size.channels * unit + c), band_total, left)
 
 
 @inlined
-def clear_border(n, band, bands, z, z_image, z_row, height, inner, pixel):
-    """Zeros around the band's part of an image."""
-    top, bottom = height * band // bands, height * (band + 1) // bands
+def clear_border(z, of_z, band, top, bottom, size):
+    """Zeros around a band's rows of the image at z."""
+    inside = of_z.pixel * (size.width + 1)
     if band == 0:
-        clear(z, z_row)
+        clear(z, of_z.row)
     for i in range(top, bottom):
-        clear(z + (i + 1) * z_row, pixel)
-        clear(z + (i + 1) * z_row + pixel + inner, z_row - pixel - inner)
-    if band == bands - 1:
-        clear(z + (height + 1) * z_row, z_image - (height + 1) * z_row)
+        clear(z + (i + 1) * of_z.row, of_z.pixel)
+        clear(z + (i + 1) * of_z.row + inside, of_z.row - inside)
+    if band == size.bands - 1:
+        clear(z + (size.height + 1) * of_z.row, of_z.image - (size.height + 1) * of_z.row)
 
 
 @inlined
@@ -120,18 +138,40 @@ def output_gradient(dy, y, activation, dtype, border=True):
     Where there is no activation and dy lies within such a border, dz is dy itself.
     """
     n, h, w, c = dy.shape
-    bands = min(BANDS, h)
-    sums = np.zeros((n, bands, c), np.float32)
+    size, pixel = Bands(n, h, w, c, min(BANDS, h), int(border)), c * dtype.itemsize
+    sums = np.zeros((n, size.bands, c), np.float32)
     z = whole(dy) if border and not activation and dy.dtype == dtype else None
     if z:
-        plan = np.array([h, w, c, z.image, z.row, bands], np.int64)
-        launch(sum_pixels, n * bands, 0, LIKE[dtype], z.start, address(sums), plan)
+        launch(sum_pixels, n * size.bands, 0, LIKE[dtype], z.start, z.strides(pixel), address(sums), size)
         return z, sums.sum(1)
     dy, y = (a if a.strides[3] == a.itemsize or c == 1 else np.ascontiguousarray(a) for a in (dy, y))
-    z_row = (-(-w // 4) * 4 + 2 if border else w) * c * dtype.itemsize
+    z_row = (-(-w // 4) * 4 + 2 if border else w) * pixel
     z_image = z_row * (-(-h // 4) * 4 + 2 if border else h)
-    z = address(workspace("dz", n * z_image + SPARE_ROWS * z_row))
-    plan = np.array([h, w, c, *dy.strides[:3], *y.strides[:3], z_image, z_row, border, activation, bands, n], np.int64)
-    launch(differentiate, n * bands, 4 * LANES, LIKE[dy.dtype], LIKE[y.dtype], LIKE[dtype], address(dy), address(y), z,
-           address(sums), plan)
-    return Image(z, z_image, z_row, None), sums.sum(1)
+    z = Image(address(workspace("dz", n * z_image + SPARE_ROWS * z_row)), z_image, z_row, None)
+    launch(differentiate, n * size.bands, 4 * LANES, LIKE[dy.dtype], LIKE[y.dtype], LIKE[dtype], address(dy),
+           strides(dy), address(y), strides(y), z.start, z.strides(pixel), address(sums), activation, size)
+    return z, sums.sum(1)
+
+
+def add(total: np.ndarray, x: np.ndarray) -> None:
+    """total += x, `[N, H, W, C]`, where the network forks; each element is rounded to total's dtype once."""
+    if total.ndim != 4 or not {total.dtype, x.dtype} <= LIKE.keys() or total.strides[3] != total.itemsize or (
+            x.strides[3] != x.itemsize):
+        total += x
+        return
+    n, height, width, channels = total.shape
+    launch(add_rows, n * height, 0, LIKE[total.dtype], LIKE[x.dtype], address(total), strides(total), address(x),
+           strides(x), height, width, channels)
+
+
+@compiled
+def add_rows(first, last, scratch, like, like_x, total, of_total, x, of_x, height, width, channels):
+    """of_total, of_x: strides. Unit: a row of pixels."""
+    for unit in range(first, last):
+        n, i = unit // height, unit % height
+        for j in range(width):
+            to, at = pixel_at(total, of_total, n, i, j), pixel_at(x, of_x, n, i, j)
+            for c in range(0, channels, LANES):
+                left, to_c = channels - c, to + c * size_of(like)
+                sums = load_part(like, to_c, left) + load_part(like_x, at + c * size_of(like_x), left)
+                store_part(like, to_c, sums, left)

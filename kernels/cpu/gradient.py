@@ -30,32 +30,39 @@ class Run(NamedTuple):
     phase: int = 0
 
 
+class Block(NamedTuple):
+    """`count` anchors from the number t0 on, in so many steps of the reduction."""
+
+    t0: int
+    count: int
+    steps: int
+
+
 @compiled
-def pack_gradient(first, last, scratch, like_z, like_a, z, b, plan, anchors, phases):
+def pack_gradient(first, last, scratch, like_z, like_a, z, b, outputs, block, anchors, phases):
     """dz of a block of anchors in panels, a phase after another. Unit: 4 anchors."""
-    t0, count, outputs, steps, per_step = plan
-    size, per_panel = size_of(like_z), STEP * steps
+    size, per_panel, per_step = size_of(like_z), STEP * block.steps, 4 // size_of(like_a)
     for unit in range(first, last):
         for phase in range(phases.shape[0]):
             to = b + phase * -(-outputs // PANEL) * per_panel
             for pair in range(4 * unit, 4 * unit + 4, 2):
                 at = z + phases[phase]
-                at0, at1 = at + anchors[t0 + pair], at + anchors[t0 + pair + 1]
+                at0, at1 = at + anchors[block.t0 + pair], at + anchors[block.t0 + pair + 1]
                 for o in range(0, outputs, LANES):
                     left = outputs - o
                     where = to + o // PANEL * per_panel + o % PANEL * 4 + pair // per_step * STEP
-                    if same(like_z, like_a) and pair + 1 < count and left >= LANES:
+                    if same(like_z, like_a) and pair + 1 < block.count and left >= LANES:
                         copy_steps(like_z, where, STEP, at0 + size * o, at1 + size * o)
                         continue
-                    v0 = load_part(like_z, at0 + size * o, left * (pair < count))
-                    v1 = load_part(like_z, at1 + size * o, left * (pair + 1 < count))
+                    v0 = load_part(like_z, at0 + size * o, left * (pair < block.count))
+                    v1 = load_part(like_z, at1 + size * o, left * (pair + 1 < block.count))
                     store_steps(like_a, where, STEP, v0, v1)
 
 
 @compiled
-def multiply_runs(first, last, scratch, like_x, like_a, x, b, c, plan, anchors, units):
-    """Unit: a chunk of a run, whose products with all panels are added to (or overwrite) its rows of c."""
-    t0, count, outputs, steps, per_step, c_row, accumulate = plan
+def multiply_runs(first, last, scratch, like_x, like_a, x, b, c, c_row, outputs, block, anchors, units):
+    """Unit: a chunk of a run, whose products with all panels are added to its rows of c; the first block overwrites."""
+    steps, per_step, t0, count = block.steps, 4 // size_of(like_a), block.t0, block.count
     size, per_panel, count_panels = size_of(like_x), STEP * steps, -(-outputs // PANEL)
     for unit in range(first, last):
         offset, length, phase, row = units[unit]
@@ -79,9 +86,9 @@ def multiply_runs(first, last, scratch, like_x, like_a, x, b, c, plan, anchors, 
             to = c + (row + m) * c_row + 4 * PANEL * panel
             a = scratch + m // LANES * LINE * steps + m % LANES * 4
             if outputs - panel * PANEL > LANES:
-                tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, accumulate)
+                tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, t0)
             else:
-                narrow_tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, accumulate)
+                narrow_tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, t0)
 
 
 @lru_cache(64)
@@ -117,11 +124,8 @@ def weight_gradient(x, like, channels, grid, runs, z, outputs, phases=((0, 0),),
     phase_at = np.array([p * z.row + q * z_pixel for p, q in phases], np.int64)
     for t0 in range(0, anchors, block):
         count = min(block, anchors - t0)
-        steps = -(-count // 4) * 4 // per_step
-        plan = np.array([t0, count, outputs, steps, per_step], np.int64)
-        launch(pack_gradient, -(-count // 4), 0, LIKE[like], LIKE[kind], z.start, b, plan, z_at, phase_at)
-        plan = np.array([t0, count, outputs, steps, per_step, c.strides[0], t0], np.int64)
-        scratch = 4 * CHUNK * steps
-        launch(multiply_runs, len(units), scratch, LIKE[like], LIKE[kind], x.start, b, address(c), plan, x_at,
-               np.array(units, np.int64))
+        now = Block(t0, count, -(-count // 4) * 4 // per_step)
+        launch(pack_gradient, -(-count // 4), 0, LIKE[like], LIKE[kind], z.start, b, outputs, now, z_at, phase_at)
+        launch(multiply_runs, len(units), 4 * CHUNK * now.steps, LIKE[like], LIKE[kind], x.start, b, address(c),
+               c.strides[0], outputs, now, x_at, np.array(units, np.int64))
     return c, starts

@@ -4,7 +4,7 @@ and the runs of neighboring pixels lie one stride apart, as the rows of a matrix
 `simd_windows.convolve` takes this way where rows of anchors fill register tiles, else it gathers windows first.
 """
 
-from ltbc.kernels.cpu.machine import LEVEL, PANEL, compiled, inlined
+from ltbc.kernels.cpu.machine import LEVEL, PANEL, compiled, inlined, pixel_at
 from ltbc.kernels.cpu.matrix import finish_row, multiply
 from ltbc.kernels.cpu.tile import ROWS, STEP
 from ltbc.kernels.cpu.vector import size_of
@@ -33,28 +33,28 @@ def finish_pixels(like, c, bias, y, y_step, count, n, activation):
 
 
 @compiled
-def multiply_in_place(first, last, scratch, like, like_y, x, b, bias, y, plan, phases, pieces):
-    """Unit: a block of rows of anchors and a group of panels."""
-    (images, height, width, size, stride, start, scale, pixel, x_image, x_row, block, outputs, groups, y_image, y_row,
-     y_pixel, y_height, y_width, bias_image, activation) = plan
-    rows, count = images * height, -(-outputs // PANEL)
+def multiply_in_place(first, last, scratch, like, like_y, x, of_x, b, bias, y, out, grid, units, phases, pieces):
+    """of_x: strides; out: an Output; units: of rows of anchors."""
+    rows, count, scale = grid.images * grid.height, -(-out.channels // PANEL), grid.scale
     for unit in range(first, last):
-        r0, group = unit // groups * block, unit % groups
-        for panel in range(group * count // groups, (group + 1) * count // groups):
+        r0, group = unit // units.groups * units.block, unit % units.groups
+        for panel in range(group * count // units.groups, (group + 1) * count // units.groups):
             o = panel * PANEL
+            left = out.channels - o
             for phase in range(phases.shape[0]):
                 p, q, where, panel_size = phases[phase, 0], phases[phase, 1], phases[phase, 2], phases[phase, 3]
-                for r in range(r0, min(r0 + block, rows)):
-                    n, i = r // height, r % height
+                for r in range(r0, min(r0 + units.block, rows)):
+                    n, i = r // grid.height, r % grid.height
                     weights = b + where + panel * panel_size
-                    corner = x + n * x_image + (i * stride + start) * x_row + start * pixel
+                    corner = pixel_at(x, of_x, n, i * grid.stride + grid.start, grid.start)
                     for s in range(pieces.shape[1]):
                         row, column, steps = pieces[phase, s, 0], pieces[phase, s, 1], pieces[phase, s, 2]
                         if steps:
-                            at = corner + row * x_row + column * pixel
-                            multiply(like, at, stride * pixel, width, outputs - o, steps, weights, scratch, s)
+                            at, a_row = corner + row * of_x.row + column * of_x.pixel, grid.stride * of_x.pixel
+                            multiply(like, at, a_row, grid.width, left, steps, weights, scratch, s)
                             weights += steps * STEP
-                    if i * scale + p < y_height:
-                        to = y + n * y_image + (i * scale + p) * y_row + q * y_pixel + o * size_of(like_y)
-                        finish_pixels(like_y, scratch, bias + n * bias_image + 4 * o, to, scale * y_pixel,
-                                      (y_width - q + scale - 1) // scale, min(PANEL, outputs - o), activation)
+                    if i * scale + p < out.height:
+                        to = pixel_at(y, out.strides, n, i * scale + p, q) + o * size_of(like_y)
+                        finish_pixels(like_y, scratch, bias + n * out.bias_image + 4 * o, to,
+                                      scale * out.strides.pixel, (out.width - q + scale - 1) // scale,
+                                      min(PANEL, left), out.activation)

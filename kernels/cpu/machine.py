@@ -240,6 +240,25 @@ def address(x: np.ndarray) -> int:
     return ctypes.c_void_p.from_address(id(x) + object.__basicsize__).value or 0
 
 
+class Strides(NamedTuple):
+    """Bytes from an image to the next, from row to row, from pixel to pixel."""
+
+    image: int
+    row: int
+    pixel: int
+
+
+def strides(x: np.ndarray) -> Strides:
+    """Of x `[N, H, W, C]`."""
+    return Strides(*x.strides[:3])
+
+
+@inlined
+def pixel_at(x, of, n, i, j):
+    """The address of a pixel: x is that of pixel (0, 0) of image 0, `of` the strides."""
+    return x + n * of.image + i * of.row + j * of.pixel
+
+
 class Image(NamedTuple):
     """An image batch within its border of zeros, as kernels see it: address of the first border pixel, and bytes."""
 
@@ -247,6 +266,10 @@ class Image(NamedTuple):
     image: int
     row: int
     memory: np.ndarray  # keeps the address valid
+
+    def strides(self, pixel: int) -> Strides:
+        """With pixels of so many bytes."""
+        return Strides(self.image, self.row, pixel)
 
 
 def image(x: np.ndarray) -> Image:

@@ -7,6 +7,7 @@ transposed product of the backward pass, each tap filled with zeros up to a mult
 
 import threading
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ltbc.kernels.cpu.machine import (
     LEVEL,
     LIKE,
     PANEL,
+    Strides,
     address,
     aligned,
     compiled,
@@ -106,6 +108,17 @@ def multiply(like, a, a_row, rows, columns, steps, b, c, accumulate):
             m += 4
 
 
+class Output(NamedTuple):
+    """The pixels that products become: their places and number, the distance of images in `bias`, what is done last."""
+
+    strides: Strides
+    height: int
+    width: int
+    channels: int
+    bias_image: int
+    activation: int
+
+
 @inlined
 def finish_row(like, c, bias, y, n, activation):
     """n channels of one pixel of y from their sums c."""
@@ -121,10 +134,18 @@ def finish_row(like, c, bias, y, n, activation):
         finish_part(like, total, y + size * v, n - v, activation)
 
 
+class Weights(NamedTuple):
+    """A tap of weights is [rows, columns]; slot: what its part of the reduction is filled up to."""
+
+    rows: int
+    columns: int
+    slot: int
+
+
 @compiled
 def pack_panels(first, last, scratch, like_w, like_b, w, shape, groups, b):
     """Panels of [reduction, columns]: each group's taps one after another. Unit: a panel of a group."""
-    rows, columns, tap_slot = shape[0], shape[1], shape[2]
+    rows, columns, tap_slot = shape.rows, shape.columns, shape.slot
     count, size, per_group = groups.shape[1], size_of(like_w), -(-columns // PANEL)
     one_panel = count * tap_slot * size_of(like_b) * PANEL
     for unit in range(first, last):
@@ -150,7 +171,7 @@ def pack_panels(first, last, scratch, like_w, like_b, w, shape, groups, b):
 @compiled
 def pack_transposed(first, last, scratch, like_w, like_b, w, shape, groups, b):
     """Panels of the transposed product [columns, rows]: the reduction runs over (tap, column). Unit as above."""
-    rows, columns, tap_slot = shape[0], shape[1], shape[2]
+    rows, columns, tap_slot = shape.rows, shape.columns, shape.slot
     count, size, per_group = groups.shape[1], size_of(like_w), -(-rows // PANEL)
     block = 4 * LANES // size_of(like_b)  # columns whose elements fill one vector register
     one_panel = count * tap_slot * size_of(like_b) * PANEL
@@ -188,7 +209,7 @@ def packed(w, groups, out=None, transposed=False):
     per_tap = panels(width) * panel_bytes(reduction, kind)
     size = sum(map(len, groups)) * per_tap
     b = out if out is not None and out.nbytes == size else aligned((size,), np.uint8)
-    kernel, shape = pack_transposed if transposed else pack_panels, np.array([rows, columns, reduction], np.int64)
+    kernel, shape = pack_transposed if transposed else pack_panels, Weights(rows, columns, reduction)
     where = address(b)
     for taps, alike in groupby(groups, len):
         table = np.array(list(alike), np.int64)

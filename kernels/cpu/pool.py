@@ -138,7 +138,7 @@ def kind(a: Any) -> Any:
 
 def words_of(arguments: tuple) -> tuple[list[int], list[int]]:
     """(words, floating point numbers as bits). An array is two owners (none), size, item's size, address, sizes and
-    strides."""
+    strides; a record its fields."""
     words: list[int] = []
     numbers: list[int] = []
     for a in arguments:
@@ -148,6 +148,10 @@ def words_of(arguments: tuple) -> tuple[list[int], list[int]]:
             numbers.append(int(a.view(np.uint32)))
         elif isinstance(a, float):
             numbers.append(int(np.float64(a).view(np.int64)))
+        elif isinstance(a, tuple):
+            inner = words_of(a)
+            words += inner[0]
+            numbers += inner[1]
         else:
             words.append(int(a))
     return words, numbers

@@ -17,8 +17,21 @@ from typing import NamedTuple
 import numpy as np
 
 from ltbc.kernels.cpu.in_place import block_rows, fills_tiles, multiply_in_place
-from ltbc.kernels.cpu.machine import LANES, LEVEL, LIKE, PANEL, Image, address, compiled, inlined, launch, threads
-from ltbc.kernels.cpu.matrix import arithmetic, finish_row, multiply, panel_bytes, panels, slot
+from ltbc.kernels.cpu.machine import (
+    LANES,
+    LEVEL,
+    LIKE,
+    PANEL,
+    Image,
+    address,
+    compiled,
+    inlined,
+    launch,
+    pixel_at,
+    strides,
+    threads,
+)
+from ltbc.kernels.cpu.matrix import Output, arithmetic, finish_row, multiply, panel_bytes, panels, slot
 from ltbc.kernels.cpu.tile import ROWS, STEP
 from ltbc.kernels.cpu.vector import copy_bytes, load, load_part, same, size_of, store, store_part
 
@@ -61,22 +74,22 @@ def row_bytes(n):
 
 
 @inlined
-def gather(like_x, like_a, x, x_row, rows, taps, pixel, channels, tap_slot, a):
+def gather(like_x, like_a, x, of_x, rows, row, a):
     """The window at address x as one row of A, converted, each of its rows' taps filled up to its slot."""
-    if same(like_x, like_a) and channels == tap_slot:
-        n = taps * channels * size_of(like_x)
+    if same(like_x, like_a) and row.channels == row.slot:
+        n = row.taps * row.channels * size_of(like_x)
         for r in range(rows):
             for at in range(0, n - LINE + 1, LINE):  # short runs: a call of memcpy would cost more
-                store(np.float32(0), a + r * n + at, load(np.float32(0), x + r * x_row + at))
+                store(np.float32(0), a + r * n + at, load(np.float32(0), x + r * of_x.row + at))
             if n % LINE:
-                copy_bytes(a + r * n + n // LINE * LINE, x + r * x_row + n // LINE * LINE, n % LINE)
+                copy_bytes(a + r * n + n // LINE * LINE, x + r * of_x.row + n // LINE * LINE, n % LINE)
         return
     for r in range(rows):
-        for s in range(taps):
-            at, to = x + r * x_row + s * pixel, a + (r * taps + s) * tap_slot * size_of(like_a)
-            for c in range(0, tap_slot, LANES):
-                v = load_part(like_x, at + c * size_of(like_x), channels - c)
-                store_part(like_a, to + c * size_of(like_a), v, tap_slot - c)
+        for s in range(row.taps):
+            at, to = x + r * of_x.row + s * of_x.pixel, a + (r * row.taps + s) * row.slot * size_of(like_a)
+            for c in range(0, row.slot, LANES):
+                v = load_part(like_x, at + c * size_of(like_x), row.channels - c)
+                store_part(like_a, to + c * size_of(like_a), v, row.slot - c)
 
 
 @inlined
@@ -90,43 +103,58 @@ def advance(n, i, j, step, height, width):
     return n, i, j
 
 
+class Gathered(NamedTuple):
+    """How windows become rows of A: taps of a row of the window, channels of a tap and what they are filled up to."""
+
+    taps: int
+    channels: int
+    slot: int
+
+
+class Units(NamedTuple):
+    """A unit is a block of anchors (or of their rows) and one of so many groups of panels."""
+
+    block: int
+    groups: int
+
+
 @compiled
-def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, b, bias, y, plan, phases):
-    """Unit: a block of anchors and a group of panels."""
-    (images, height, width, size, stride, start, scale, taps, pixel, channels, tap_slot, x_image, x_row, block, outputs,
-     groups, y_image, y_row, y_pixel, y_height, y_width, bias_image, activation) = plan
-    anchors, per_image = images * height * width, height * width
-    a_row = row_bytes(size * taps * tap_slot * size_of(like_a))
-    tap_bytes, c = tap_slot * size_of(like_a), scratch + (block + 3) * a_row
-    count = -(-outputs // PANEL)
+def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, of_x, b, bias, y, out, grid, row, units, phases):
+    """of_x: strides; out: an Output; row: a Gathered."""
+    anchors, per_image = grid.images * grid.height * grid.width, grid.height * grid.width
+    a_row = row_bytes(grid.size * row.taps * row.slot * size_of(like_a))
+    tap_bytes, c = row.slot * size_of(like_a), scratch + (units.block + 3) * a_row
+    count = -(-out.channels // PANEL)
     for unit in range(first, last):
-        t0, group = unit // groups * block, unit % groups
-        rows = min(block, anchors - t0)
+        t0, group = unit // units.groups * units.block, unit % units.groups
+        rows = min(units.block, anchors - t0)
         first_n, at = t0 // per_image, t0 % per_image
-        first_i, first_j = at // width, at % width
+        first_i, first_j = at // grid.width, at % grid.width
         n, i, j = first_n, first_i, first_j
         for t in range(rows):
-            corner = x + n * x_image + (i * stride + start) * x_row + (j * stride + start) * pixel
-            n, i, j = advance(n, i, j, 1, height, width)
-            gather(like_x, like_a, corner, x_row, size, taps, pixel, channels, tap_slot, scratch + t * a_row)
-        for panel in range(group * count // groups, (group + 1) * count // groups):
+            corner = pixel_at(x, of_x, n, i * grid.stride + grid.start, j * grid.stride + grid.start)
+            n, i, j = advance(n, i, j, 1, grid.height, grid.width)
+            gather(like_x, like_a, corner, of_x, grid.size, row, scratch + t * a_row)
+        for panel in range(group * count // units.groups, (group + 1) * count // units.groups):
             o = panel * PANEL
+            left = out.channels - o
             for phase in range(phases.shape[0]):
                 p, q, where, panel_size, tap0, taps0, tap1, taps1 = phases[phase]
                 weights = b + where + panel * panel_size
                 steps = taps0 * tap_bytes // 4
-                multiply(like_a, scratch + tap0 * tap_bytes, a_row, rows, outputs - o, steps, weights, c, 0)
+                multiply(like_a, scratch + tap0 * tap_bytes, a_row, rows, left, steps, weights, c, 0)
                 if taps1:
                     weights += steps * STEP
                     steps = taps1 * tap_bytes // 4
-                    multiply(like_a, scratch + tap1 * tap_bytes, a_row, rows, outputs - o, steps, weights, c, 1)
+                    multiply(like_a, scratch + tap1 * tap_bytes, a_row, rows, left, steps, weights, c, 1)
                 n, i, j = first_n, first_i, first_j
                 for t in range(rows):
-                    if i * scale + p < y_height and j * scale + q < y_width:
-                        to = y + n * y_image + (i * scale + p) * y_row + (j * scale + q) * y_pixel + o * size_of(like_y)
-                        from_bias = bias + n * bias_image + 4 * o
-                        finish_row(like_y, c + 4 * PANEL * t, from_bias, to, min(PANEL, outputs - o), activation)
-                    n, i, j = advance(n, i, j, 1, height, width)
+                    y_i, y_j = i * grid.scale + p, j * grid.scale + q
+                    if y_i < out.height and y_j < out.width:
+                        to = pixel_at(y, out.strides, n, y_i, y_j) + o * size_of(like_y)
+                        from_bias = bias + n * out.bias_image + 4 * o
+                        finish_row(like_y, c + STEP * t, from_bias, to, min(PANEL, left), out.activation)
+                    n, i, j = advance(n, i, j, 1, grid.height, grid.width)
 
 
 def panel_groups(outputs, blocks):
@@ -164,28 +192,23 @@ def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[
     merged: a row of the window counts as one tap of more channels, of which fewer have to be filled up.
     The sums' order does not depend on how anchors and panels are cut into units.
     """
-    kind, outputs, taps, pixel = arithmetic(like), y.shape[3], grid.size, channels * like.itemsize
-    out = (*y.strides[:3], *y.shape[1:3], bias.strides[0] if bias.ndim == 2 else 0, activation)
-    if merged:
-        taps, channels = 1, grid.size * channels
-    tap_slot = slot(channels)
-    if kind == like and tap_slot == channels and fills_tiles(grid.width):
+    kind, outputs, of_x = arithmetic(like), y.shape[3], x.strides(channels * like.itemsize)
+    out = Output(strides(y), *y.shape[1:], bias.strides[0] if bias.ndim == 2 else 0, activation)
+    taps, channels = (1, grid.size * channels) if merged else (grid.size, channels)
+    row = Gathered(taps, channels, slot(channels))
+    table = phase_table(phases, row.slot, outputs, kind)
+    places = LIKE[y.dtype], x.start, of_x, address(b), address(bias), address(y), out, grid
+    if kind == like and row.slot == channels and fills_tiles(grid.width):
         block = block_rows(grid.images * grid.height, grid.width, 16 * threads())
         blocks = -(-grid.images * grid.height // block)
-        groups = panel_groups(outputs, blocks)
-        plan = np.array([*grid, pixel, x.image, x.row, block, outputs, groups, *out], np.int64)
-        scratch = (grid.width + 3) * STEP
-        launch(multiply_in_place, blocks * groups, scratch, LIKE[like], LIKE[y.dtype], x.start, address(b),
-               address(bias), address(y), plan, phase_table(phases, tap_slot, outputs, kind),
-               piece_table(phases, grid.size, taps, tap_slot * kind.itemsize // 4))
+        units = Units(block, panel_groups(outputs, blocks))
+        launch(multiply_in_place, blocks * units.groups, (grid.width + 3) * STEP, LIKE[like], *places, units, table,
+               piece_table(phases, grid.size, taps, row.slot * kind.itemsize // 4))
         return
-    a_row = row_bytes.py_func(grid.size * taps * tap_slot * kind.itemsize)
+    a_row = row_bytes.py_func(grid.size * taps * row.slot * kind.itemsize)
     anchors = grid.images * grid.height * grid.width
     block = max(4, min(BLOCK_BYTES // a_row // FULL * FULL or FULL, -(-anchors // threads()), 8 * FULL))
     blocks = -(-anchors // block)
-    groups = panel_groups(outputs, blocks)
-    plan = np.array([
-        *grid, taps, pixel, channels, tap_slot, x.image, x.row, block, outputs, groups, *out], np.int64)
-    scratch = (block + 3) * (a_row + 4 * PANEL)
-    launch(multiply_windows, blocks * groups, scratch, LIKE[like], LIKE[kind], LIKE[y.dtype], x.start, address(b),
-           address(bias), address(y), plan, phase_table(phases, tap_slot, outputs, kind))
+    units = Units(block, panel_groups(outputs, blocks))
+    launch(multiply_windows, blocks * units.groups, (block + 3) * (a_row + STEP), LIKE[like], LIKE[kind], *places, row,
+           units, table)

@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from ltbc.kernels.cpu.machine import LANES, LIKE, address, check_storage, compiled, deliver, launch, target
+from ltbc.kernels.cpu.machine import (
+    LANES,
+    LIKE,
+    address,
+    check_storage,
+    compiled,
+    deliver,
+    launch,
+    pixel_at,
+    strides,
+    target,
+)
 from ltbc.kernels.cpu.vector import load, load_part, prefetch, size_of, store, store_part
 
 
@@ -11,28 +22,27 @@ def forward(x, *, out=None):
     n, h, w, c = x.shape
     x = x if x.strides[3] == x.itemsize else np.ascontiguousarray(x)
     y = target(out, (n, 2 * h, 2 * w, c), x.dtype)
-    plan = np.array([h, w, c, *x.strides[:3], *y.strides[:3]], np.int64)
-    launch(repeat_pixels, n * h, 0, LIKE[x.dtype], LIKE[y.dtype], address(x), address(y), plan)
+    launch(repeat_pixels, n * h, 0, LIKE[x.dtype], LIKE[y.dtype], address(x), strides(x), address(y), strides(y), h, w,
+           c)
     return deliver(out, y)
 
 
 @compiled
-def repeat_pixels(first, last, scratch, like_x, like_y, x, y, plan):
-    """Unit: a row of x."""
-    height, width, channels, x_image, x_row, x_pixel, y_image, y_row, y_pixel = plan
+def repeat_pixels(first, last, scratch, like_x, like_y, x, of_x, y, of_y, height, width, channels):
+    """of_x, of_y: strides. Unit: a row of x."""
     for unit in range(first, last):
         n, i = unit // height, unit % height
         for j in range(width):
-            at, to = x + n * x_image + i * x_row + j * x_pixel, y + n * y_image + 2 * (i * y_row + j * y_pixel)
+            at, to = pixel_at(x, of_x, n, i, j), pixel_at(y, of_y, n, 2 * i, 2 * j)
             for c in range(0, channels, LANES):
                 left, to_c = channels - c, to + c * size_of(like_y)
                 if left >= LANES:
                     v = load(like_x, at + c * size_of(like_x))
-                    for place in (to_c, to_c + y_pixel, to_c + y_row, to_c + y_row + y_pixel):
+                    for place in (to_c, to_c + of_y.pixel, to_c + of_y.row, to_c + of_y.row + of_y.pixel):
                         store(like_y, place, v)
                 else:
                     v = load_part(like_x, at + c * size_of(like_x), left)
-                    for place in (to_c, to_c + y_pixel, to_c + y_row, to_c + y_row + y_pixel):
+                    for place in (to_c, to_c + of_y.pixel, to_c + of_y.row, to_c + of_y.row + of_y.pixel):
                         store_part(like_y, place, v, left)
 
 
@@ -41,28 +51,27 @@ def backward(dy, *, out=None):
     n, h, w, c = dy.shape
     dy = dy if dy.strides[3] == dy.itemsize else np.ascontiguousarray(dy)
     dx = target(out, (n, h // 2, w // 2, c), dy.dtype)
-    shape = np.array([h // 2, w // 2, c, *dy.strides[:3], *dx.strides[:3]], np.int64)
-    launch(add_pixels, n * (h // 2), 0, LIKE[dy.dtype], LIKE[dx.dtype], address(dy), address(dx), shape)
+    launch(add_pixels, n * (h // 2), 0, LIKE[dy.dtype], LIKE[dx.dtype], address(dy), strides(dy), address(dx),
+           strides(dx), h // 2, w // 2, c)
     return deliver(out, dx)
 
 
 @compiled
-def add_pixels(first, last, scratch, like_dy, like_dx, dy, dx, shape):
-    """Unit: a row of dx."""
-    height, width, channels, dy_image, dy_row, dy_pixel, dx_image, dx_row, dx_pixel = shape
+def add_pixels(first, last, scratch, like_dy, like_dx, dy, of_dy, dx, of_dx, height, width, channels):
+    """of_dy, of_dx: strides. Unit: a row of dx."""
     for unit in range(first, last):
         n, i = unit // height, unit % height
         for j in range(width):
             for c in range(0, channels, LANES):
-                at, left = dy + n * dy_image + 2 * (i * dy_row + j * dy_pixel) + c * size_of(like_dy), channels - c
-                to = dx + n * dx_image + i * dx_row + j * dx_pixel + c * size_of(like_dx)
-                prefetch(at + 2 * dy_row)
-                prefetch(at + 3 * dy_row)
+                at, left = pixel_at(dy, of_dy, n, 2 * i, 2 * j) + c * size_of(like_dy), channels - c
+                to, below = pixel_at(dx, of_dx, n, i, j) + c * size_of(like_dx), at + of_dy.row
+                prefetch(at + 2 * of_dy.row)
+                prefetch(at + 3 * of_dy.row)
                 if left >= LANES:
-                    top = load(like_dy, at) + load(like_dy, at + dy_pixel)
-                    bottom = load(like_dy, at + dy_row) + load(like_dy, at + dy_row + dy_pixel)
+                    top = load(like_dy, at) + load(like_dy, at + of_dy.pixel)
+                    bottom = load(like_dy, below) + load(like_dy, below + of_dy.pixel)
                     store(like_dx, to, top + bottom)
                 else:
-                    top = load_part(like_dy, at, left) + load_part(like_dy, at + dy_pixel, left)
-                    bottom = load_part(like_dy, at + dy_row, left) + load_part(like_dy, at + dy_row + dy_pixel, left)
+                    top = load_part(like_dy, at, left) + load_part(like_dy, at + of_dy.pixel, left)
+                    bottom = load_part(like_dy, below, left) + load_part(like_dy, below + of_dy.pixel, left)
                     store_part(like_dx, to, top + bottom, left)

@@ -18,7 +18,7 @@ from bench import BenchError, CheckError, options, results
 from bench.measure.calls import arguments, call, place
 from bench.measure.cases import Case, cases
 from bench.measure.ceilings import Ceilings, ceilings
-from bench.measure.check import check
+from bench.measure.check import check, method_of
 from bench.measure.machine import core_count, machine
 from bench.measure.timing import Events, Race, Spread, Wall, race
 from bench.torch.ops import configure, torch_calls
@@ -152,14 +152,10 @@ def done(case: Case, dtype: str) -> float:
     """The operations of the cpu backend's method, those of tiles beyond an edge included."""
     if case.op != "conv3x3":
         return case.flops
-    from ltbc.kernels.conv3x3.winograd import algorithm
-
-    y, (*_, cin, cout) = case.results.get("y") or case.inputs["y"], case.inputs["w"]
-    of = algorithm(as_dtype(dtype), case.options["stride"], cin, cout, *y[:3])
-    if not of:
+    how, y = method_of(case, "cpu", dtype), case.results.get("y") or case.inputs["y"]
+    if how.y != "winograd":
         return case.flops
-    tiles = of.tiles(*y[:3]).count
-    return case.flops * tiles * of.p**2 / (9 * np.prod(y[:3]))
+    return case.flops * how.transforms.tiles(*y[:3]).count * how.transforms.p**2 / (9 * np.prod(y[:3]))
 
 
 def print_row(case: Case, name: str, line: results.Row, found: Race) -> None:

@@ -7,14 +7,11 @@ import numpy as np
 from bench import CheckError
 from bench.measure.calls import arguments, call, place
 from bench.measure.cases import Case
+from ltbc.kernels import conv3x3
 from ltbc.kernels.compare import OUTLIER, relative_error, to_float64, tolerance
 from ltbc.nn.network import as_dtype
 
 SHOWN = 5  # differing elements that a failed check lists
-WINOGRAD = {  # why a tolerance is scaled: kernels/conv3x3/winograd.py
-    ("conv3x3", "cpu", "bfloat16"): (2, "2 for Winograd tiles of 2x2"),
-    ("conv3x3", "cpu", "float32"): (12, "12 for Winograd tiles of 4x4"),
-}
 STEEP = {"color": (16, "16 for powers and cube roots, which are steep near black")}
 
 
@@ -25,17 +22,25 @@ class Allowed(NamedTuple):
     reason: str
 
 
-def allowed(case: Case, name: str, backend: str, dtype: Any, stored: Any = None) -> Allowed:
-    """`compare.tolerance` of one result: arithmetic of the backend, length of the sum, dtype of the stored result."""
+def allowed(case: Case, name: str, backend: str, dtype: Any, stored: Any = None, ours: bool = True) -> Allowed:
+    """`compare.tolerance` of one result: arithmetic of the backend, length of the sum, dtype of the stored result.
+
+    ours: computed by our kernel, by whose algorithm the tolerance is scaled.
+    """
     arithmetic = arithmetic_of(backend, dtype) if case.flops else sums_of(dtype)
     length, stored = case.lengths[name], stored or case.dtype(name, as_dtype(dtype))
-    key = case.op, backend, str(as_dtype(dtype))
-    winograd = WINOGRAD.get(key) if name != "db" else None
-    scale, why = STEEP.get(case.op) or winograd or (1, "")
-    factors = 2 if winograd or as_dtype(dtype).itemsize > 2 else rounded(case, name)
+    error = method_of(case, backend, dtype).error(name) if ours and case.op == "conv3x3" else 1
+    scale, why = STEEP.get(case.op) or (error, f"{error:g} for Winograd's transforms" if error > 1 else "")
+    factors = 2 if error > 1 or as_dtype(dtype).itemsize > 2 else rounded(case, name)
     what = f"{arithmetic} sums of {length}, factors rounded: {factors}, " if case.flops else f"{arithmetic}, "
     reason = f"{what}stored as {stored}{', times ' * bool(why)}{why}"
     return Allowed(scale * tolerance(arithmetic, length, stored, factors), reason)
+
+
+def method_of(case: Case, backend: str, dtype: Any) -> conv3x3.Method:
+    """How that backend computes a case of conv3x3."""
+    y, (*_, cin, cout) = case.results.get("y") or case.inputs["y"], case.inputs["w"]
+    return conv3x3.method(as_dtype(dtype), case.options["stride"], cin, cout, tuple(y[:3]), backend=backend)
 
 
 def rounded(case: Case, name: str) -> int:
@@ -82,7 +87,7 @@ def check(case: Case, backend: str, dtype: Any, module: Any = None, arrays: dict
     got = call(case, place(arrays, layout), dtype, layout, module)()
     found = {}
     for name in got:
-        limit = allowed(case, name, backend, dtype, got[name].dtype)
+        limit = allowed(case, name, backend, dtype, got[name].dtype, ours=module is None)
         found[name] = compare(f"{case.name}: {name}", to_float64(got[name]), want[alias(name)], limit), limit
     return found
 

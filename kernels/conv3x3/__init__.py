@@ -16,16 +16,41 @@ where storage is 16 bits wide, and sums are kept in that. Source: the paper, sec
 Errors: ValueError for a wrong shape, stride or activation, TypeError for a wrong dtype or array type.
 """
 
+from typing import Any, NamedTuple
+
 from ltbc.kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
 from ltbc.kernels.dispatch import implementation, through_activation
 
 OP = "conv3x3"
 
 
+class Method(NamedTuple):
+    """How a backend computes y, dx and dw of a layer: sums of products as they stand, or of transformed factors.
+
+    transforms: what multiplies the rounding errors of the results that are "winograd", and its algorithm.
+    """
+
+    y: str = "sums"
+    dx: str = "sums"
+    dw: str = "sums"
+    transforms: Any = None
+
+    def error(self, result: str) -> float:
+        """By how much the rounding errors of "y", "dx", "dw" or "db" are larger than those of plain sums."""
+        return self.transforms.error if getattr(self, result, "") == "winograd" else 1.0
+
+
 def output_shape(x_shape: tuple[int, ...], filters: int, stride: int = 1) -> tuple[int, int, int, int]:
     """Shape of y for x of shape `[N, H, W, Cin]`."""
     n, h, w, _ = x_shape
     return n, -(-h // stride), -(-w // stride), filters
+
+
+def method(
+    dtype: Any, stride: int, cin: int, cout: int, shape: tuple[int, ...], *, backend: str = "reference"
+) -> Method:
+    """The method of that backend for x and w of a dtype and y of the shape `[N, H, W]`."""
+    return implementation(OP, backend).method(dtype, stride, cin, cout, shape) if backend == "cpu" else Method()
 
 
 def prepare(w: Array, *, out: object = None, backend: str = "reference") -> object:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from ltbc.kernels.arrays import ACTIVATIONS
-from ltbc.kernels.conv3x3 import cpu_few as thin
-from ltbc.kernels.conv3x3 import winograd, winograd_gradient
-from ltbc.kernels.conv3x3.few import FEW, WIDE, thin_gradient
+from ltbc.kernels.conv3x3 import cpu_few, winograd, winograd_gradient
+from ltbc.kernels.conv3x3.cpu_method import method
+from ltbc.kernels.conv3x3.few import thin_gradient
 from ltbc.kernels.conv3x3.winograd_filters import filters, filters_of_dx
 from ltbc.kernels.cpu.elementwise import output_gradient
 from ltbc.kernels.cpu.gradient import Run, weight_gradient
@@ -27,17 +27,15 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     check_storage("conv3x3", x)
     (n, ho, wo), (cin, cout) = (x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride)), w.shape[2:]
     y = target(out, (n, ho, wo, cout), x.dtype)
-    prepared, bias = prepared or prepare(w), np.ascontiguousarray(b, np.float32)
-    if thin.is_thin(cin, cout):
-        thin.convolve(image(x), x.dtype, prepared, bias, y, ACTIVATIONS.index(activation), stride)
-        return deliver(out, y)
-    of = winograd.algorithm(x.dtype, stride, cin, cout, n, ho, wo)
-    if of:
-        winograd.convolve(image(x), x.dtype, cin, of, filters(prepared, of), bias, y, ACTIVATIONS.index(activation))
-        return deliver(out, y)
-    panels = prepared.form("forward", lambda w, old: packed(w.reshape(3, 3 * cin, cout), [range(3)], old))
-    convolve(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), ROWS, panels, bias, y, ACTIVATIONS.index(activation),
-             merged=True)
+    prepared, bias, number = prepared or prepare(w), np.ascontiguousarray(b, np.float32), ACTIVATIONS.index(activation)
+    how = method(x.dtype, stride, cin, cout, (n, ho, wo))
+    if how.y == "few":
+        cpu_few.convolve(image(x), x.dtype, prepared, bias, y, number, stride)
+    elif how.y == "winograd":
+        winograd.convolve(image(x), x.dtype, cin, how.transforms, filters(prepared, how.transforms), bias, y, number)
+    else:
+        panels = prepared.form("forward", lambda w, old: packed(w.reshape(3, 3 * cin, cout), [range(3)], old))
+        convolve(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), ROWS, panels, bias, y, number, merged=True)
     return deliver(out, y)
 
 
@@ -45,24 +43,24 @@ def backward(
     dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None, None), prepared=None, through="none"
 ):
     check_storage("conv3x3", x, dy, y)
+    how = method(x.dtype, stride, *w.shape[2:], y.shape[:3])
     z, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype)
-    dw = filter_gradient(x, z, target(out[1], w.shape, np.float32, whole=True), y.shape, stride)
-    dx = data_gradient(z, x, w, y.shape, stride, out[0], prepared or prepare(w), through) if needs_dx else None
+    dw = filter_gradient(how, x, z, target(out[1], w.shape, np.float32, whole=True), y.shape, stride)
+    dx = data_gradient(how, z, x, w, y.shape, stride, out[0], prepared or prepare(w), through) if needs_dx else None
     return dx, deliver(out[1], dw), deliver(out[2], sums.sum(0))
 
 
-def data_gradient(z, x, w, y_shape, stride, out, prepared, through):
+def data_gradient(how, z, x, w, y_shape, stride, out, prepared, through):
     """dx by the transposed weights: one window of flipped taps, or the four phases of stride 2."""
     (n, h, width, cin), cout = x.shape, w.shape[3]
     dx, activation, no_bias = target(out, x.shape, x.dtype), over(through), np.zeros(cin, np.float32)
     if activation and dx is not x:
         dx[...] = x
-    if stride == 1 and thin.is_thin(cout, cin):
-        thin.convolve(z, x.dtype, prepared, no_bias, dx, activation, turned=True)
+    if how.dx == "few":
+        cpu_few.convolve(z, x.dtype, prepared, no_bias, dx, activation, turned=True)
         return deliver(out, dx)
-    of = winograd.algorithm(x.dtype, stride, cin, cout, *y_shape[:3])
-    if of:
-        of = winograd.STRIDE2_DX if stride == 2 else of
+    if how.dx == "winograd":
+        of = winograd.STRIDE2_DX if stride == 2 else how.transforms
         u = filters_of_dx(np.ascontiguousarray(prepared.w), of)  # not kept: a training step needs them once
         winograd.convolve(z, x.dtype, cout, of, u, no_bias, dx, activation)
         return deliver(out, dx)
@@ -74,20 +72,19 @@ def data_gradient(z, x, w, y_shape, stride, out, prepared, through):
     return deliver(out, dx)
 
 
-def filter_gradient(x, z, dw, y_shape, stride):
+def filter_gradient(how, x, z, dw, y_shape, stride):
     """dw: of Winograd's tiles, of few channels, or of the three rows of the window as runs."""
     (n, ho, wo, cout), cin = y_shape, x.shape[3]
-    if cin <= FEW and cout % WIDE == 0:
+    if how.dw == "few" and cpu_few.takes_gradient(cin, cout):
         c = thin_gradient(image(x), cin, z, y_shape, x.dtype, stride)
         dw[...] = c.transpose(1, 0, 2).reshape(dw.shape)
         return dw
-    if cout <= FEW and cin % WIDE == 0 and stride == 1:  # x[q] meets dz[q - t]: the taps the other way round
+    if how.dw == "few":  # x[q] meets dz[q - t]: the taps the other way round
         c = thin_gradient(z, cout, image(x), x.shape, x.dtype)
         dw[...] = c[:, ::-1].transpose(1, 2, 0).reshape(dw.shape)
         return dw
-    of = winograd.algorithm(x.dtype, stride, cin, cout, n, ho, wo)
-    if of:
-        winograd_gradient.weight_gradient(image(x), x.dtype, of, z, n * z.image, y_shape, dw)
+    if how.dw == "winograd":
+        winograd_gradient.weight_gradient(image(x), x.dtype, how.transforms, z, n * z.image, y_shape, dw)
         return dw
     runs = [Run(r, 0, 3 * cin) for r in range(3)]
     c, starts = weight_gradient(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), runs, z, cout,

@@ -1,14 +1,19 @@
 """Convolution where one side has one or two channels, forward; and its data gradient of stride 1."""
 
-from ltbc.kernels.conv3x3.few import FEW
+from ltbc.kernels.conv3x3.few import FEW, WIDE
 from ltbc.kernels.conv3x3.few_inputs import few_inputs, few_inputs_weights
 from ltbc.kernels.conv3x3.few_outputs import MASKED, few_outputs, few_outputs_weights
 from ltbc.kernels.cpu.machine import LANES
 
 
-def is_thin(inputs, outputs):
+def takes(inputs, outputs):
     """Whether `convolve` takes so many channels."""
     return inputs <= FEW or outputs <= FEW and (MASKED or inputs % LANES == 0)
+
+
+def takes_gradient(thin, wide):
+    """Whether `few.thin_gradient` does."""
+    return thin <= FEW and wide % WIDE == 0
 
 
 def convolve(x, dtype, prepared, bias, y, activation, stride=1, turned=False):

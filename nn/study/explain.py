@@ -24,7 +24,6 @@ from ltbc.nn.study.terms import Place, Terms, backward, forward, one
 from ltbc.nn.weights import WeightsError
 
 SIDE = 224  # of the picture for a network without global branch
-WINOGRAD = {"float32": 12, "bfloat16": 2}  # by how much its transforms multiply errors: kernels/conv3x3/winograd.py
 EQUATIONS = {
     "conv3x3": "z[i,j,o] = b[o] + sum over r, s, c of x[i*stride+r-1, j*stride+s-1, c] w[r,s,c,o]",
     "upsample2x_conv3x3": "z[2i+p,2j+q,o] = b[o] + sum over u, v, c of x[i+p+u-1, j+q+v-1, c] v_pq[u,v,c,o]",
@@ -60,16 +59,15 @@ def explain(net: RecordingNetwork, name: str, place: Place) -> Answer:
         terms[0] = terms[0]._replace(name_a=lambda k: f"{layer}[{','.join(map(str, np.unravel_index(k, shape)))}]")
     bias = float(record.b[place[2]])
     z = np.array(bias + sum(float((t.a * t.b).sum()) for t in terms))
-    op, winograd = record.spec.op, record.spec.op == "conv3x3"
     value = float(activate(z.reshape(1), record.spec.activation)[0])
-    exact = op in ("linear", "fusion")
-    return finish(terms, bias, value, record, record.y, place, winograd, exact)
+    exact = record.spec.op in ("linear", "fusion")
+    return finish(terms, bias, value, record, record.y, place, record.method.error("y"), exact)
 
 
 def explain_gradient(net: RecordingNetwork, name: str, place: Place, label: int) -> Answer:
     """The derivative of the loss by the output of a layer at a place."""
     records, read = net.records, sources(layers(net.settings))
-    record, terms, winograd = records[name], [], False
+    record, terms, error = records[name], [], 1.0
     assert record.dy is not None
     if name == "color.4":
         difference = record.y[place] - to_float64(net.target)[0][place]
@@ -82,12 +80,12 @@ def explain_gradient(net: RecordingNetwork, name: str, place: Place, label: int)
         for which, source in enumerate(inputs):
             if source == name:
                 shape = records[user].inputs[which].shape
-                winograd |= records[user].spec.op == "conv3x3"
+                error = max(error, records[user].method.error("dx"))
                 flat = record.y.shape != shape  # the features of the global branch, as one vector
                 at = (0, 0, int(np.ravel_multi_index(place, record.y.shape))) if flat else place
                 terms += backward(records[user], which, at)
     value = sum(float((t.a * t.b).sum()) for t in terms)
-    return finish(terms, 0.0, value, record, record.dy, place, winograd, exact=False)
+    return finish(terms, 0.0, value, record, record.dy, place, error, exact=False)
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -97,17 +95,18 @@ def softmax(z: np.ndarray) -> np.ndarray:
 
 def finish(
     terms: list[Terms], bias: float, value: float, record: Record, stored: np.ndarray, place: Place,
-    winograd: bool, exact: bool,
+    error: float, exact: bool,
 ) -> Answer:
     """What rounding explains: as in `ltbc.kernels.compare`, of the number's own size or the map's, whichever is larger.
 
-    exact: the factors of the products are used as they are stored, not rounded or transformed on the way.
+    error: what the method of the backend multiplies rounding errors by. exact: the factors of the products are used as
+    they are stored, not rounded or transformed on the way.
     """
     length = max(1, sum(t.a.size for t in terms))
     size = max(abs(value), float(np.sqrt(sum(((t.a * t.b) ** 2).sum() for t in terms) + bias**2)),
                float(np.sqrt((stored**2).mean())))  # fmt: skip
     name = record.arithmetic
-    allowed = tolerance(name, length, name, 0 if exact else 2) * size * (WINOGRAD[name] if winograd else 1)
+    allowed = tolerance(name, length, name, 0 if exact else 2) * size * error
     return Answer(terms, bias, value, float(stored[place]), allowed)
 
 

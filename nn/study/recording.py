@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ltbc.kernels import color
+from ltbc.kernels import color, conv3x3
 from ltbc.kernels.arrays import activation_backward
 from ltbc.kernels.compare import to_float64
 from ltbc.nn.architecture import INPUT_OF, LayerSpec
@@ -16,11 +16,14 @@ from ltbc.nn.network import Network
 class Record:
     """What a layer of one backend saw and gave for one image, in float64; maps are `[H, W, C]`."""
 
-    def __init__(self, spec: LayerSpec, w: Any, b: Any, inputs: Iterable[Any], y: Any) -> None:
+    def __init__(self, spec: LayerSpec, w: Any, b: Any, inputs: Iterable[Any], y: Any, backend: str) -> None:
         self.spec, self.w, self.b = spec, to_float64(w), to_float64(b)
         self.inputs, self.y = [as_map(x) for x in inputs], as_map(y)
         self.dy: np.ndarray | None = None
         self.arithmetic = "bfloat16" if w.dtype.itemsize == 2 else "float32"
+        self.method = conv3x3.Method()
+        if spec.op == "conv3x3":
+            self.method = conv3x3.method(w.dtype, spec.stride, *w.shape[2:], y.shape[:3], backend=backend)
 
     def dz(self) -> np.ndarray:
         assert self.dy is not None
@@ -56,7 +59,7 @@ class RecordingNetwork(Network):
     def recording(self, layer: Any, call: Any) -> Any:
         def recorded(*inputs: Any, out: Any) -> Any:
             y = call(layer, *inputs, out=out)
-            self.records[layer.spec.name] = Record(layer.spec, layer.w, layer.b, inputs, y)
+            self.records[layer.spec.name] = Record(layer.spec, layer.w, layer.b, inputs, y, self.backend)
             return y
 
         return recorded

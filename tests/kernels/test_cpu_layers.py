@@ -11,6 +11,7 @@ from ml_dtypes import bfloat16, finfo
 from ltbc.kernels import arrays, conv3x3, linear, strategies
 from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.conv3x3 import winograd
+from ltbc.kernels.conv3x3.cpu_method import method
 from ltbc.kernels.cpu import machine as simd
 from ltbc.kernels.cpu.matrix import arithmetic
 from tests.tools import helpers
@@ -129,8 +130,8 @@ def test_winograd(dtype, sizes, stride, activation, seed):
 def test_winograd_in_blocks(stride, dtype):
     """Several blocks of tiles in each pass, the last of an odd number of tiles."""
     sizes = dict(N=3, H=31 * stride, W=33 * stride, Cin=32, Cout=96)
-    of = winograd.algorithm(np.dtype(dtype), stride, 32, 96, 3, 31, 33)
-    assert (of is None) == (simd.LEVEL == "amx")
+    how = method(np.dtype(dtype), stride, 32, 96, (3, 31, 33))
+    assert (how.dw == "winograd") == (simd.LEVEL != "amx")
     check_winograd(drawn("conv3x3", sizes, stride=stride), dtype)
 
 
@@ -287,10 +288,10 @@ def test_prepared_weights_are_refreshed(shape, stride):
     for _ in range(3):
         first = step()
     w *= 2
-    of = winograd.algorithm(x.dtype, stride, shape[3], shape[3], shape[0], *first[0].shape[1:3])
+    how = method(x.dtype, stride, shape[3], shape[3], first[0].shape[:3])
     y, dx = step()
     np.testing.assert_array_equal(y, first[0])
-    np.testing.assert_array_equal(dx, first[1] * (2 if of else 1))
+    np.testing.assert_array_equal(dx, first[1] * (2 if how.dx == "winograd" else 1))
     assert conv3x3.prepare(w, out=prepared, backend="cpu") is prepared
     y, dx = step()
     np.testing.assert_array_equal(y, 2 * first[0])

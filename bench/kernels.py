@@ -155,7 +155,7 @@ def done(case: Case, dtype: str) -> float:
     how, y = method_of(case, "cpu", dtype), case.results.get("y") or case.inputs["y"]
     if how.y != "winograd":
         return case.flops
-    return case.flops * how.transforms.tiles(*y[:3]).count * how.transforms.p**2 / (9 * np.prod(y[:3]))
+    return case.flops * how.transforms.tiles(*y[:3]).total * how.transforms.p**2 / (9 * np.prod(y[:3]))
 
 
 def print_row(case: Case, name: str, line: results.Row, found: Race) -> None:

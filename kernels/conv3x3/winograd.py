@@ -38,9 +38,9 @@ from ltbc.kernels.cpu.windows import advance
 
 
 class Tiles(NamedTuple):
-    """Where an algorithm's tiles lie: `count` in all images, `down` times `across` in each; the rest as `Algorithm`."""
+    """Where an algorithm's tiles lie: `total` in all images, `down` times `across` in each; the rest as `Algorithm`."""
 
-    count: int
+    total: int
     down: int
     across: int
     step: int
@@ -113,7 +113,7 @@ def pays(of, n, height, width):
     stride 2 gains 1.1 to 1.4, but loses on few pixels and where 7 x 7 outputs take 8 x 8; stride 1 gains 1.3 to 2."""
     pixels = n * height * width
     if of is STRIDE2:
-        return pixels >= 512 and of.tiles(n, height, width).count * of.m**2 <= 1.2 * pixels
+        return pixels >= 512 and of.tiles(n, height, width).total * of.m**2 <= 1.2 * pixels
     return pixels >= 128
 
 
@@ -184,7 +184,7 @@ def finish_block(variant, like_y, c, c_plane, bias, y, out, tiles, t0, rows, pan
 @compiled
 def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, of_x, cin, u, bias, y, out, tiles, units):
     """of_x: strides; out: an Output. A block is whole rows of register tiles but for the last one."""
-    planes, count, whole = tiles.p * tiles.p, -(-out.channels // PANEL), -(-tiles.count // ROWS)
+    planes, count, whole = tiles.p * tiles.p, -(-out.channels // PANEL), -(-tiles.total // ROWS)
     steps, v_row = cin * size_of(kind) // 4, cin * size_of(kind)
     v_plane, c_plane = units.block * v_row + GAP, (units.block + 3) * STEP + GAP
     c = scratch + planes * v_plane + 3 * v_row
@@ -192,7 +192,7 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, of_x,
     for unit in range(first, last):
         number, group = unit // units.groups, unit % units.groups
         t0, t1 = whole * number // units.blocks * ROWS, whole * (number + 1) // units.blocks * ROWS
-        rows = min(t1, tiles.count) - t0
+        rows = min(t1, tiles.total) - t0
         transform_block(variant, like_x, kind, x, of_x, cin, tiles, t0, rows, scratch, v_plane)
         for panel in range(group * count // units.groups, (group + 1) * count // units.groups):
             n, i, j = tile_of(t0, tiles)
@@ -210,7 +210,7 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, of_x,
 def convolve(x, dtype, cin, of, u, bias, y, activation=0):
     """y = act(bias + x * w), equation (1) of that algorithm; x an Image of cin channels, u from `winograd_filters`."""
     kind, tiles, planes = arithmetic(dtype), of.tiles(*y.shape[:3]), of.p**2
-    v_row, whole = cin * kind.itemsize, -(-tiles.count // ROWS)
+    v_row, whole = cin * kind.itemsize, -(-tiles.total // ROWS)
     blocks = -(-whole // min(112 // ROWS, max(1, PLANES_BYTES // (planes * v_row * ROWS))))
     if blocks < 4 * threads():
         blocks = min(whole, -(-blocks // threads()) * threads())
@@ -218,4 +218,4 @@ def convolve(x, dtype, cin, of, u, bias, y, activation=0):
     scratch = planes * (units.block * v_row + (units.block + 3) * STEP + 2 * GAP) + 3 * v_row + of.m**2 * 4 * LANES
     launch(multiply_tiles, blocks * units.groups, scratch, of.variant, LIKE[dtype], LIKE[kind], LIKE[y.dtype], x.start,
            x.strides(cin * dtype.itemsize), cin, address(u), address(bias), address(y),
-           Output(strides(y), *y.shape[1:], 0, activation), tiles, units)
+           Output(strides(y), *y.shape[1:], bias_image=0, activation=activation), tiles, units)

@@ -41,7 +41,7 @@ class Slices(NamedTuple):
 @inlined
 def corner(t, tiles, step, n, i, j, x, of_x, beyond):
     """Address of the first pixel of tile t, at (n, i, j), or `beyond` for one past the last."""
-    return pixel_at(x, of_x, n, i * step, j * step) if t < tiles.count else beyond
+    return pixel_at(x, of_x, n, i * step, j * step) if t < tiles.total else beyond
 
 
 def transform_tiles(matrices):
@@ -83,7 +83,7 @@ def multiply_slices(first, last, scratch, variant, like_x, kind, x, of_x, z, of_
                     slices):
     """of_x, of_z: strides; slices: of Slices. Sums of a part, in c, or, of all tiles at once, their part of dw."""
     planes, size, per_step, across = tiles.p * tiles.p, size_of(like_x), 4 // size_of(kind), -(-cout // slices.columns)
-    fours, inner, parts = (tiles.count + 3) // 4, z + of_z.row + of_z.pixel, slices.parts
+    fours, inner, parts = (tiles.total + 3) // 4, z + of_z.row + of_z.pixel, slices.parts
     # odd numbers of lines: planes do not compete for one set
     v_plane = (slices.rows // LANES * slices.block // per_step + 1) * LINE
     d_plane = (slices.columns // PANEL * slices.block // per_step * 2 + 1) * LINE
@@ -135,8 +135,8 @@ def weight_gradient(x, dtype, of, z, zeros, y_shape, dw):
     (cin, cout), kind, tiles, planes = dw.shape[2:], arithmetic(dtype), of.tiles(*y_shape[:3]), of.p**2
     rows, columns = min(ROWS, cin), min(COLUMNS, panels(cout) * PANEL)
     count = -(-cin // rows) * -(-cout // columns)
-    parts = max(1, min(UNITS // count, tiles.count // TILES))
-    most, of_part = TILES_BYTES // (planes * (rows + columns) * kind.itemsize), -(-tiles.count // parts)
+    parts = max(1, min(UNITS // count, tiles.total // TILES))
+    most, of_part = TILES_BYTES // (planes * (rows + columns) * kind.itemsize), -(-tiles.total // parts)
     slices = Slices(rows, columns, parts, -(-of_part // -(-of_part // most) // 4) * 4)
     c = address(workspace("product", count * parts * planes * rows * columns * 4)) if parts > 1 else 0
     scratch = planes * ((rows + columns) * slices.block * kind.itemsize + 2 * LINE + rows * columns * 4)

@@ -31,10 +31,10 @@ class Run(NamedTuple):
 
 
 class Block(NamedTuple):
-    """`count` anchors from the number t0 on, in so many steps of the reduction."""
+    """So many anchors from the number t0 on, in so many steps of the reduction."""
 
     t0: int
-    count: int
+    anchors: int
     steps: int
 
 
@@ -51,18 +51,18 @@ def pack_gradient(first, last, scratch, like_z, like_a, z, b, outputs, block, an
                 for o in range(0, outputs, LANES):
                     left = outputs - o
                     where = to + o // PANEL * per_panel + o % PANEL * 4 + pair // per_step * STEP
-                    if same(like_z, like_a) and pair + 1 < block.count and left >= LANES:
+                    if same(like_z, like_a) and pair + 1 < block.anchors and left >= LANES:
                         copy_steps(like_z, where, STEP, at0 + size * o, at1 + size * o)
                         continue
-                    v0 = load_part(like_z, at0 + size * o, left * (pair < block.count))
-                    v1 = load_part(like_z, at1 + size * o, left * (pair + 1 < block.count))
+                    v0 = load_part(like_z, at0 + size * o, left * (pair < block.anchors))
+                    v1 = load_part(like_z, at1 + size * o, left * (pair + 1 < block.anchors))
                     store_steps(like_a, where, STEP, v0, v1)
 
 
 @compiled
 def multiply_runs(first, last, scratch, like_x, like_a, x, b, c, c_row, outputs, block, anchors, units):
     """Unit: a chunk of a run, whose products with all panels are added to its rows of c; the first block overwrites."""
-    steps, per_step, t0, count = block.steps, 4 // size_of(like_a), block.t0, block.count
+    steps, per_step, t0, count = block.steps, 4 // size_of(like_a), block.t0, block.anchors
     size, per_panel, count_panels = size_of(like_x), STEP * steps, -(-outputs // PANEL)
     for unit in range(first, last):
         offset, length, phase, row = units[unit]

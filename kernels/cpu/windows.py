@@ -193,7 +193,8 @@ def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[
     The sums' order does not depend on how anchors and panels are cut into units.
     """
     kind, outputs, of_x = arithmetic(like), y.shape[3], x.strides(channels * like.itemsize)
-    out = Output(strides(y), *y.shape[1:], bias.strides[0] if bias.ndim == 2 else 0, activation)
+    bias_image = bias.strides[0] if bias.ndim == 2 else 0
+    out = Output(strides(y), y.shape[1], y.shape[2], outputs, bias_image, activation)
     taps, channels = (1, grid.size * channels) if merged else (grid.size, channels)
     row = Gathered(taps, channels, slot(channels))
     table = phase_table(phases, row.slot, outputs, kind)

@@ -23,7 +23,8 @@ class Record:
         self.arithmetic = "bfloat16" if w.dtype.itemsize == 2 else "float32"
         self.method = conv3x3.Method()
         if spec.op == "conv3x3":
-            self.method = conv3x3.method(w.dtype, spec.stride, *w.shape[2:], y.shape[:3], backend=backend)
+            cin, cout = w.shape[2:]
+            self.method = conv3x3.method(w.dtype, spec.stride, cin, cout, y.shape[:3], backend=backend)
 
     def dz(self) -> np.ndarray:
         assert self.dy is not None

@@ -96,8 +96,8 @@ def test_figures_of_upsampling_are_those_of_the_definition(tmp_path, capsys):
     """Bilinear, which Pillow does as well: what is printed is its error."""
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     rng = np.random.default_rng(0)
-    small = rng.integers(60, 200, (2, 12, 16, 3), np.uint8)
-    for path, codes in zip(paths, small):  # with an edge that does not count, over multiples of 8
+    strong, weak = rng.integers(60, 200, (12, 16, 3), np.uint8), rng.integers(100, 130, (12, 16, 3), np.uint8)
+    for path, codes in zip(paths, (strong, weak)):  # with an edge that does not count, over multiples of 8
         Image.fromarray(codes).resize((67, 49), Image.Resampling.BICUBIC).save(path)
     assert upsampling.main([str(path) for path in paths]) == 0
     title, bilinear, guided = capsys.readouterr().out.splitlines()

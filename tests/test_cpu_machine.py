@@ -14,7 +14,7 @@ from ml_dtypes import bfloat16
 from kernels import cores, dispatch, simd, simd_pool
 from kernels.simd_shared import field, write
 from tests import helpers
-from tests.test_cpu_layers import border, drawn
+from tests.cpu_checks import border, drawn
 
 ROOT = Path(__file__).parent.parent
 CASES = [

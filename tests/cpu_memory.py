@@ -10,6 +10,8 @@ at inputs and at the borders of zeros. What a kernel reads elsewhere makes its r
 """
 
 import sys
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,10 @@ from kernels.arrays import is_float
 
 BAND, NAN = 256, 0xFF  # bytes; such bytes are NaN in both float32 and bfloat16
 PATCHED = ("aligned", "allocate", "launch", "workspace")  # of kernels.simd, under the same names in other modules
+
+FOLDER = Path(simd.__file__).parent
+for path in sorted((*FOLDER.glob("simd*.py"), *FOLDER.glob("*/cpu.py"))):  # now: not while their names are patched
+    import_module(".".join(("kernels", *path.relative_to(FOLDER).with_suffix("").parts)))
 
 
 class Memory:

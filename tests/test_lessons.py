@@ -56,6 +56,9 @@ def test_lessons_show_what_they_say(path, tmp_path):
     if path.stem == "5_learning":
         losses = [float(loss) for loss in re.findall(r"^ *\d+  (0\.\d+) #", shown, re.MULTILINE)]
         assert len(losses) == 9 and losses[-1] < 0.4 * losses[0]
+        skies = re.findall(r"sky +\S+ +(\S+)   \( +\S+ +(\S+)\)", shown)  # b*, and the true one: blue, then orange
+        (meadow, true_blue), (desert, true_orange) = [map(float, sky) for sky in skies]
+        assert meadow < (true_blue + true_orange) / 2 < desert
         assert (tmp_path / "runs/lesson_5.png").exists()
 
 

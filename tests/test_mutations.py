@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.tools import gpu_mutations, mutations
+from tests.tools import gpu_mutations, mutations, program_mutations
 from tests.tools.mutated import Copy, assert_caught, assert_in_place
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs tests in forks")
@@ -15,6 +15,8 @@ ON_TRITON = (
 )
 LISTS = [
     pytest.param(mutations.MUTATIONS, id="all"),
+    pytest.param(program_mutations.FIRST, id="programs"),
+    pytest.param(program_mutations.REST, id="programs, more", marks=pytest.mark.slow),
     pytest.param(gpu_mutations.MUTATIONS, id="gpu", marks=ON_TRITON),
 ]
 EACH = [pytest.param(m, id=f"{m.file}: {m.name}", marks=rows.marks) for rows in LISTS for m in rows.values[0]]

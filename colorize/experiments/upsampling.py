@@ -92,8 +92,8 @@ def sheet(photographs: list[np.ndarray]) -> Image.Image:
         true, _, grey = found["guided"]
         errors = {name: ((got - true) ** 2).mean(-1) for name, (_, got, _) in found.items()}
         gain = errors["bilinear"] - errors["guided"]
-        for top in range(0, max(1, gain.shape[0] - WINDOW), WINDOW // 2):
-            for left in range(0, max(1, gain.shape[1] - WINDOW), WINDOW // 2):
+        for top in corners(gain.shape[0]):
+            for left in corners(gain.shape[1]):
                 window = slice(top, top + WINDOW), slice(left, left + WINDOW)
                 if gain[window].mean() > best:
                     best = gain[window].mean()
@@ -107,6 +107,12 @@ def sheet(photographs: list[np.ndarray]) -> Image.Image:
         enlarged = Image.fromarray(tile).resize((tile.shape[1] * ENLARGED, tile.shape[0] * ENLARGED), 0)
         picture.paste(enlarged, (i * (side + 8), label))
     return picture
+
+
+def corners(size: int) -> list[int]:
+    """Where windows begin that cover an axis, half of one apart; the last ends with it."""
+    last = max(0, size - WINDOW)
+    return [*range(0, last, WINDOW // 2), last]
 
 
 def joined(grey: np.ndarray, ab: np.ndarray) -> np.ndarray:

@@ -22,20 +22,20 @@ def value_and_gradient(z, labels, scale, kind, *, out=None):
 def loss_of_row(first, last, scratch, z, labels, factor, softmax, losses, dz):
     """Unit: an image."""
     for n in range(first, last):
-        true = z[n, labels[n]]
+        total = 0.0
         if softmax:
-            largest, total = z[n].max(), 0.0
+            largest = np.float64(z[n].max())
             for k in range(z.shape[1]):
                 total += math.exp(z[n, k] - largest)
             log_total = math.log(total)
-            losses[n] = log_total - (true - largest)
+            losses[n] = log_total - (z[n, labels[n]] - largest)
             for k in range(z.shape[1]):
-                dz[n, k] = factor * math.exp(z[n, k] - largest - log_total)
-        else:
-            total = 0.0
+                dz[n, k] = factor * (math.exp(z[n, k] - largest - log_total) - (k == labels[n]))
+        else:  # the true class is one of -z: log(1 + e^z) - z = log(1 + e^-z), and p - 1 = -sigmoid(-z)
             for k in range(z.shape[1]):
-                e = math.exp(-abs(z[n, k]))
-                total += max(z[n, k], 0.0) + math.log1p(e)
-                dz[n, k] = factor * (1 / (1 + e) if z[n, k] > 0 else e / (1 + e))
-            losses[n] = total - true
-        dz[n, labels[n]] -= factor
+                sign = -1.0 if k == labels[n] else 1.0
+                logit = sign * z[n, k]
+                e = math.exp(-abs(logit))
+                total += max(logit, 0.0) + math.log1p(e)
+                dz[n, k] = sign * factor * (1 if logit > 0 else e) / (1 + e)
+            losses[n] = total

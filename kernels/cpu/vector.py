@@ -362,8 +362,9 @@ for operation, emit in ((operator.add, "fadd"), (operator.sub, "fsub"), (operato
 
 @inlined
 def exponential(x):
-    """e^x to float32 accuracy (Cephes' expf): 2^n times a polynomial on [-ln2/2, ln2/2]; clamped to finite results."""
-    x = splat(0.0) - larger(splat(-88.0), splat(0.0) - larger(x, splat(-87.0)))
+    """e^x to float32 accuracy (Cephes' expf): 2^n times a polynomial on [-ln2/2, ln2/2]; clamped to finite results, but
+    NaN stays NaN."""
+    x = splat(0.0) - larger(splat(-88.0), splat(0.0) - larger(splat(-87.0), x))
     n = rounded(x * splat(1.44269504))
     r = muladd(n, splat(2.12194440e-4), muladd(n, splat(-0.693359375), x))
     p = muladd(muladd(splat(1.9875691500e-4), r, splat(1.3981999507e-3)), r, splat(8.3334519073e-3))

@@ -57,6 +57,22 @@ def test_names_that_would_meet_are_kept_apart(call):
     assert err == "colorize: else/a.png: more/a.png is already made from photos/a.png; give their folder instead\n"
 
 
+def test_one_photograph_named_in_several_ways_is_one(call):
+    """By another spelling, by its folder, by a pattern and through a link: it is colored once, not told as a clash."""
+    photographs("photos/a.png", "photos/b.png")
+    Path("link.png").symlink_to("photos/a.png")
+    Path("again").symlink_to("photos")
+    one, other = "photos/a.png", "photos/../photos/./a.png"
+    named = [(one, other), (other, str(Path(one).resolve())), (one, "photos"), ("photos", one), (one, "photos/*.png"),
+             ("*/a.png", one), (one, "link.png"), ("again/a.png", one), ("photos", "again")]  # fmt: skip
+    for i, inputs in enumerate(named):
+        code, out, err = call(*inputs, "--out", f"out{i}")
+        both = "photos" in inputs or "photos/*.png" in inputs
+        assert (code, err) == (0, ""), inputs
+        assert len(files(f"out{i}")) == out.count(" -> ") == 1 + both, inputs
+        shutil.rmtree(f"out{i}")  # or a pattern finds it
+
+
 def test_nothing_is_overwritten_without_force_and_the_photographs_never(call):
     photographs("a.png", "photos/b.png")
     Path("out.png").write_text("mine")

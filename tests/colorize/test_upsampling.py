@@ -1,16 +1,18 @@
 """Chroma to full size, guided by luminance: against a literal loop, edges kept, and better than bilinear."""
 
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.color import rgb2lab
 
 from ltbc.colorize import Colorizer, join
 from ltbc.colorize.experiments import render_sizes, upsampling
 from ltbc.colorize.join import Chroma
+from ltbc.colorize.picture import from_array
 from ltbc.nn import Network
-from tests import ROOT
-from tests.tools.picture_files import grey, network
+from tests.tools.picture_files import grey, luminance, network
 
 PHOTOGRAPHS = sorted((ROOT / "train/photographs/held_out").glob("*/*.jpg"))
 
@@ -57,12 +59,75 @@ def test_the_guide_is_what_the_network_saw_halved():
     assert np.array_equal(chroma.guide, guide) and chroma.values.shape[:2] == guide.shape
 
 
+def test_the_colorizer_upsamples_by_the_guide(monkeypatch):
+    tiny, codes = Colorizer(network(), "reference"), np.random.default_rng(0).random((40, 56), np.float32)
+    chroma, _ = tiny.predict(codes)
+    how = codes, chroma, np.dtype(np.uint8), 255
+    guided, bilinear = (join.join(*how, way)[0] for way in (join.guided, join.bilinear))
+    assert np.array_equal(join.join(*how)[0], guided) and (guided != bilinear).any()
+    assert np.array_equal(tiny.colorize(from_array(codes), *how[2:]).pixels, guided)
+    without = chroma._replace(guide=None)
+    assert np.array_equal(join.join(codes, without, *how[2:])[0], bilinear), "where there is no guide"
+
+
 def test_guided_is_better_than_bilinear_on_photographs():
     """Of true chroma at half and quarter size: everywhere, and at the steepest tenth of the pixels."""
     errors = [upsampling.measured(upsampling.opened(path)) for path in PHOTOGRAPHS[:4]]
     for block in upsampling.BLOCKS:
         bilinear, guided = (np.mean([e[name, block] for e in errors], 0) for name in ("bilinear", "guided"))
         assert (guided < bilinear).all(), block
+
+
+def literal_errors(pixels, block, bring_back):
+    """RMSE of a* and b* of everything and of the pixels with the steepest luminance, by scikit-image and loops."""
+    lab = rgb2lab(pixels / 255)
+    height, width = pixels.shape[:2]
+    means = lab.reshape(height // block, block, width // block, block, 3).mean((1, 3))[..., 1:]
+    got = bring_back(means)
+    errors = ((got - lab[..., 1:]) ** 2).mean(-1)
+    grey = luminance(pixels / 255)
+    down, across = np.gradient(grey)
+    steepness = np.sqrt(down**2 + across**2).ravel()
+    steep = np.argsort(steepness)[-len(steepness) // 10 :]
+    return np.sqrt(errors.mean()), np.sqrt(errors.ravel()[steep].mean())
+
+
+def test_figures_of_upsampling_are_those_of_the_definition(tmp_path, capsys):
+    """Bilinear, which Pillow does as well: what is printed is its error."""
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    rng = np.random.default_rng(0)
+    strong, weak = rng.integers(60, 200, (12, 16, 3), np.uint8), rng.integers(100, 130, (12, 16, 3), np.uint8)
+    for path, codes in zip(paths, (strong, weak)):  # with an edge that does not count, over multiples of 8
+        Image.fromarray(codes).resize((67, 49), Image.Resampling.BICUBIC).save(path)
+    assert upsampling.main([str(path) for path in paths]) == 0
+    title, bilinear, guided = capsys.readouterr().out.splitlines()
+    assert title == "RMSE of a* and b*, 2 photographs  (at the steepest tenth)"
+    cell = re.compile(r"   1/(\d): ([\d.]+) \(([\d.]+)\)")
+    printed = {name: cell.findall(line) for name, line in (("bilinear", bilinear), ("guided", guided))}
+    assert all(line.startswith(name) for name, line in (("bilinear", bilinear), ("guided", guided)))
+    assert [b for b, *_ in printed["bilinear"]] == [b for b, *_ in printed["guided"]] == ["2", "4", "8"]
+
+    def enlarged(means):
+        return np.stack([np.asarray(Image.fromarray(x.astype(np.float32)).resize((64, 48), Image.Resampling.BILINEAR))
+                         for x in np.moveaxis(means, -1, 0)], -1)  # fmt: skip
+
+    for block, whole, steepest in printed["bilinear"]:
+        each = [literal_errors(np.asarray(Image.open(path))[:48, :64], int(block), enlarged) for path in paths]
+        want = np.sqrt((np.array(each) ** 2).mean(0))
+        np.testing.assert_allclose([float(whole), float(steepest)], want, rtol=0.02)
+        assert float(whole) > 1 and float(steepest) != float(whole)
+    assert printed["guided"] != printed["bilinear"]
+
+
+def test_the_sheet_shows_where_guided_gains_most(tmp_path):
+    """Of a grey photograph and one with an edge between two colors, in its lower right corner, it shows the edge."""
+    edge = np.full((200, 200, 3), 90, np.uint8)
+    edge[192:, 152:] = (230, 200, 40)
+    flat = np.full((192, 64, 3), 120, np.uint8)
+    sheet = np.asarray(upsampling.sheet([flat, edge, flat]))
+    true, bilinear, guided = (sheet[26:, left : left + 384].astype(int) for left in (0, 392, 784))
+    assert (true == (230, 200, 40)).all(-1).any() and (true == (90, 90, 90)).all(-1).any()
+    assert abs(guided - true).mean() < 0.8 * abs(bilinear - true).mean()
 
 
 def test_the_command(tmp_path, capsys):
@@ -80,7 +145,12 @@ def test_errors_by_render_size_are_printed(tmp_path, capsys):
     assert render_sizes.main([str(PHOTOGRAPHS[0]), "--weights", str(tmp_path / "tiny.safetensors")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [f"render size {n}" for n in (32, 48, 64, 96, 128)]
-    errors = [float(line.split("error ")[1].split(",")[0]) for line in lines]
-    true = render_sizes.ab(render_sizes.opened(str(PHOTOGRAPHS[0])))
-    assert len(set(errors)) > 1 and all(f"grey {np.sqrt((true**2).mean()):.2f}" in line for line in lines)
+    image = Image.open(PHOTOGRAPHS[0]).convert("RGB")
+    image.thumbnail((512, 512))
+    true = rgb2lab(np.asarray(image))[..., 1:]
+    grey, colorizer = np.sqrt((true**2).mean()), Colorizer(tmp_path / "tiny.safetensors")
+    for line, size in zip(lines, (32, 48, 64, 96, 128)):
+        error = np.sqrt(((rgb2lab(np.asarray(colorizer.at(size)(image)))[..., 1:] - true) ** 2).mean())
+        told = [float(x) for x in re.findall(r"error ([\d.]+), grey ([\d.]+), ([-+][\d.]+) dB", line)[0]]
+        np.testing.assert_allclose(told, (error, grey, 20 * np.log10(grey / error)), atol=0.02)
     assert render_sizes.main([str(tmp_path / "none.jpg")]) == 1

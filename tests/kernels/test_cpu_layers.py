@@ -13,53 +13,15 @@ from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.conv3x3 import winograd
 from ltbc.kernels.conv3x3.cpu_method import method
 from ltbc.kernels.cpu import machine as simd
-from ltbc.kernels.cpu.matrix import arithmetic
 from tests.tools import helpers
+from tests.tools.cpu_checks import THREADS, amplification, border, check, drawn
 
 DTYPES = pytest.mark.parametrize("dtype", [bfloat16, np.float32])
 
-def amplification(of):
-    """By how much an algorithm of Winograd multiplies errors of its products, at its worst element.
-
-    An output is sum_p a_p (b_p . x)(g_p . w). Rounding errors of each product add up to |a_p| |b_p| |g_p| over p, which
-    the exact sum's own size divides: sqrt(3) for three taps; squared, as rows and columns both are transformed.
-    """
-    a, b, g = of.a, np.linalg.norm(of.bt, axis=1), np.linalg.norm(of.g, axis=1)
-    y = np.linalg.norm(a * (b * g)[:, None], axis=0) / np.sqrt(3)
-    dw = np.linalg.norm(of.g * (b * np.linalg.norm(a, axis=1))[:, None], axis=0) / np.sqrt(of.m)
-    return max(y.max(), dw.max()) ** 2
-
-
-def check_winograd(case, dtype):
-    stride = case.settings["stride"]
-    of = winograd.STRIDE2 if stride == 2 else winograd.F2 if arithmetic(np.dtype(dtype)) == bfloat16 else winograd.F4
-    check(case, dtype, amplification(of))
-
-
 def test_amplification():
-    assert [round(amplification(of)) for of in (winograd.F2, winograd.F4, winograd.STRIDE2)] == [2, 31, 2]
-
-
-def border(name, a):
-    """Activations in buffers of the backend's own, of which nothing is copied."""
-    if a.ndim != 4 or name == "w":
-        return a
-    buffer = simd.allocate(a.shape, a.dtype)
-    buffer[...] = a
-    return buffer
-
-
-def check(case, dtype, scale=1.0, place=border):
-    helpers.check_backend(case, "cpu", np.dtype(dtype).name, dtype, scale, place)
-
-
-def drawn(op, sizes, seed=0, **chosen):
-    """A case of given sizes."""
-    rng = np.random.default_rng(seed)
-    layer = helpers.LAYERS[op]
-    arguments = {k: rng.standard_normal(helpers.shape(p, sizes)) for k, p in layer.arguments.items()}
-    case = helpers.Case(op, sizes, arguments, {k: v[0] for k, v in layer.settings.items()} | chosen)
-    return case._replace(arguments={**arguments, "dy": rng.standard_normal(helpers.forward(case).shape)})
+    found = {name: [round(amplification(of, name)) for of in (winograd.F2, winograd.F4, winograd.STRIDE2)]
+             for name in ("y", "dw")}
+    assert found == {"y": [2, 11, 2], "dw": [2, 24, 2]}
 
 
 @DTYPES
@@ -69,7 +31,8 @@ def drawn(op, sizes, seed=0, **chosen):
 def test_small(op, dtype, data):
     """One pixel, one channel, odd and even sizes, arrays of any layout, which are copied."""
     case = data.draw(helpers.cases(op, layout=strategies.layouts()))
-    check(case, dtype, place=data.draw(st.sampled_from([border, lambda name, a: a])))
+    threads = data.draw(st.sampled_from(THREADS))
+    check(case, dtype, (threads,), place=data.draw(st.sampled_from([None, lambda name, a: a])))
 
 
 @DTYPES
@@ -93,19 +56,6 @@ def test_large(op, sizes, dtype):
         check(drawn(op, sizes, **({"stride": stride} if stride else {})), dtype)
 
 
-@DTYPES
-@pytest.mark.parametrize("cin, cout", [(1, 37), (2, 64), (40, 2), (72, 1)])
-def test_nan_stays_within_its_windows(cin, cout, dtype):
-    """Vectors that reach beyond a pixel's channels take nothing from its neighbors."""
-    case = drawn("conv3x3", dict(N=1, H=5, W=9, Cin=cin, Cout=cout), activation="none")
-    x, w, b = (case.arguments[k].astype(np.float32 if k == "b" else dtype) for k in "xwb")
-    x[0, 2, 4] = np.nan
-    y = conv3x3.forward(border("x", x), w, b, activation="none", backend="cpu").astype(np.float32)
-    want = np.zeros((5, 9), bool)
-    want[1:4, 3:6] = True
-    np.testing.assert_array_equal(np.isnan(y[0]), np.broadcast_to(want[..., None], y.shape[1:]))
-
-
 @st.composite
 def winograd_sizes(draw):
     channels = st.sampled_from([32, 48, 64, 80])
@@ -122,7 +72,7 @@ def winograd_sizes(draw):
 def test_winograd(dtype, sizes, stride, activation, seed):
     """Tiles over every edge, also where they do not pay."""
     with mock.patch.object(winograd, "pays", return_value=True):
-        check_winograd(drawn("conv3x3", sizes, seed, stride=stride, activation=activation), dtype)
+        check(drawn("conv3x3", sizes, seed, stride=stride, activation=activation), dtype, (THREADS[seed % 4],))
 
 
 @DTYPES
@@ -132,22 +82,14 @@ def test_winograd_in_blocks(stride, dtype):
     sizes = dict(N=3, H=31 * stride, W=33 * stride, Cin=32, Cout=96)
     how = method(np.dtype(dtype), stride, 32, 96, (3, 31, 33))
     assert (how.dw == "winograd") == (simd.LEVEL != "amx")
-    check_winograd(drawn("conv3x3", sizes, stride=stride), dtype)
+    check(drawn("conv3x3", sizes, stride=stride), dtype)
 
 
 @pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "linear"])
 def test_float32_results_of_bfloat16(op):
     """Chroma and logits: y, and so dy, stay float32."""
     sizes = {"N": 3, "H": 6, "W": 7, "Cin": 20, "Cout": 5}
-    case = drawn(op, sizes, activation="sigmoid")
-    stored = case.converted(lambda k, a: a.astype(np.float32 if k in ("b", "dy") else bfloat16))
-    exact = stored.converted(lambda k, a: a.astype(np.float64))
-    want = helpers.results(exact)
-    y = np.full(want["y"].shape, np.nan, np.float32)
-    assert helpers.forward(stored, "cpu", out=y) is y
-    gradients = helpers.backward(stored, want["y"].astype(np.float32), "cpu")
-    got = {"y": y, **dict(zip(helpers.LAYERS[op].gradients, gradients))}
-    helpers.assert_results(got, want, exact, "bfloat16", usual=helpers.magnitudes(exact, want["y"]))
+    check(drawn(op, sizes, activation="sigmoid"), bfloat16, (2,), wide=True)
 
 
 @pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "upsample2x", "linear", "fusion"])
@@ -168,12 +110,14 @@ def test_out(op, data):
 
     y = buffer(want["y"])
     assert helpers.forward(case, "cpu", out=y) is y
-    np.testing.assert_array_equal(y, want["y"])
     buffers = tuple(buffer(want[k]) for k in helpers.LAYERS[op].gradients)
     found = helpers.backward(case, want["y"], "cpu", out=buffers if len(buffers) > 1 else buffers[0])
-    for name, got, given_buffer in zip(helpers.LAYERS[op].gradients, found, buffers):
+    for name, got, given_buffer in zip(["y", *helpers.LAYERS[op].gradients], (y, *found), (y, *buffers)):
         assert got is given_buffer, name
         np.testing.assert_array_equal(got, want[name], err_msg=name)
+        got[...] = np.nan
+        around = simd.owner(got).view(np.ndarray)
+        assert got.dtype != around.dtype or np.isnan(around).all(), f"{name}: what lies around was written to"
 
 
 THROUGH = [

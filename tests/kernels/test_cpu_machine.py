@@ -13,11 +13,9 @@ from ml_dtypes import bfloat16
 from ltbc.kernels import dispatch
 from ltbc.kernels.cpu import cores
 from ltbc.kernels.cpu import machine as simd
-from ltbc.kernels.cpu import pool as pool
 from ltbc.kernels.cpu.atomic import field, write
-from tests import ROOT
-from tests.kernels.test_cpu_layers import border, drawn
 from tests.tools import helpers
+from tests.tools.cpu_checks import border, drawn
 
 CASES = [
     ("conv3x3", dict(N=2, H=30, W=28, Cin=32, Cout=64), {"stride": 1}),

@@ -25,7 +25,9 @@ def make(width=0.06, size=(32, 32), foreign=False, dtype="float64", seed=0, imag
     settings = {"global_size": 32, "classes": 5} | settings
     net = Network(width, dtype=dtype, seed=seed, **settings)
     noise = rng.normal(size=net.parameters.flat.shape) * 0.02
-    net.parameters.flat += noise.astype(net.parameters.flat.dtype)
+    for name, view in net.parameters.views.items():  # and not between them, where zeros stay
+        start = net.parameters.starts[name]
+        view += noise[start : start + view.size].reshape(view.shape).astype(view.dtype)
     net.refresh()
     channels = 3 if net.settings.color_space == "rgb" else 2
     h, w = size
@@ -349,14 +351,24 @@ def test_table_on_the_command_line(capsys):
     assert "multiples of 8" in capsys.readouterr().err
 
 
-def test_views_are_aligned_and_nothing_lies_between_them():
-    net, batch = make(dtype="float32")
-    net.loss_and_gradients(**batch)
-    Adadelta(net).step()
-    for buffer in (net.parameters, net.gradients):
-        starts = [view.__array_interface__["data"][0] - buffer.flat.ctypes.data for view in buffer.views.values()]
-        assert all(start % (32 * 4) == 0 for start in starts)
-    assert np.count_nonzero(net.gradients.flat) <= sum(view.size for view in net.gradients.views.values())
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_views_are_aligned_and_zeros_lie_between_them(backend, dtype):
+    net, batch = make(dtype=dtype, backend=backend)
+    optimizer = Adadelta(net)
+    for _ in range(2):
+        net.loss_and_gradients(**batch)
+        optimizer.step()
+    between = np.ones(net.parameters.flat.size, bool)
+    for buffer in filter(None, (net.parameters, net.gradients, net.low_precision)):
+        for view in buffer.views.values():
+            start = (view.__array_interface__["data"][0] - buffer.flat.ctypes.data) // view.itemsize
+            assert start % 32 == 0
+            between[start : start + view.size] = False
+    assert between.sum() == between.size - sum(view.size for view in net.parameters.views.values()) > 100
+    low = net.low_precision or net.parameters
+    for flat in (net.parameters.flat, net.gradients.flat, low.flat, optimizer.eg, optimizer.ed):
+        assert not flat[between].any()
 
 
 @pytest.mark.parametrize("name, message", [

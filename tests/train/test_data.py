@@ -1,106 +1,18 @@
-"""Pictures in, batches out: decoding, what is left out, and an order that is a function of seed and position."""
+"""Pictures in: decoding, what is left out, what is remembered of a folder."""
 
 import struct
 import zlib
-from itertools import islice
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from skimage.color import rgb2lab
 
 from ltbc.train import TrainError
 from ltbc.train.pictures.folder import scan
 from ltbc.train.pictures.photograph import PictureError, read, spread
-from ltbc.train.pictures.stream import batches, make_batch, order, random_bits
+from ltbc.train.pictures.stream import make_batch
 from tests.tools.drawn import draw, draw_folder
-
-
-def take(pictures, number, start=0, batch=3, crop=24, seed=5, workers=2):
-    return list(islice(batches(pictures, batch, crop, seed, start, workers), number))
-
-
-def same(one, other):
-    return all(np.array_equal(a, b) for x, y in zip(one, other) for a, b in zip(vars(x).values(), vars(y).values()))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return draw_folder(tmp_path_factory.mktemp("photos"), each=4)
-
-
-# order, crops, flips
-
-
-def test_random_bits_are_splitmix64_of_seed_and_counters():
-    def literal(*counters):
-        x, mask = 0, 2**64 - 1
-        for counter in counters:
-            x = (x + 0x9E3779B97F4A7C15 + counter) & mask
-            x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & mask
-            x = (x ^ x >> 27) * 0x94D049BB133111EB & mask
-            x ^= x >> 31
-        return x
-
-    got = random_bits(7, 2, np.arange(4)[:, None], np.arange(6))
-    assert got.tolist() == [[literal(7, 2, i, j) for j in range(6)] for i in range(4)]
-    assert random_bits(0, 0)[0] == literal(0, 0) and random_bits(2**63, 1)[0] == literal(2**63, 1)
-
-
-def test_random_bits_are_random():
-    bits = random_bits(1, 2, np.arange(200)[:, None], np.arange(500))
-    assert len(np.unique(bits)) == bits.size
-    ones = (bits[..., None] >> np.arange(64, dtype=np.uint64) & np.uint64(1)).mean((0, 1))
-    assert np.all(abs(ones - 0.5) < 5 * 0.5 / np.sqrt(bits.size))  # five standard deviations
-    counts = np.bincount((bits % np.uint64(29)).ravel().astype(int), minlength=29)
-    chi2 = ((counts - bits.size / 29) ** 2 / (bits.size / 29)).sum()
-    assert chi2 < 28 + 5 * np.sqrt(2 * 28)
-
-
-def test_every_epoch_is_another_permutation():
-    epochs = [order(3, epoch, (50,), 0) for epoch in range(4)]
-    assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 4
-    assert tuple(order(4, 0, (50,), 0)) != tuple(epochs[0])
-
-
-def test_each_picture_once_an_epoch_over_batch_boundaries(folder):
-    pictures = scan(folder, 24)
-    for crops in pictures.kept.values():
-        assert crops.shape == (24, 24, 3)  # so that a crop is the picture, mirrored or not
-    seen = []
-    for batch in take(pictures, 8):  # 24 pictures: three epochs of 8
-        for pixels, label in zip(batch.pixels, batch.labels):
-            (i,) = [i for i, kept in pictures.kept.items() if np.array_equal(kept, pixels)]
-            assert pictures.labels[i] == label
-            seen.append(i)
-    assert all(sorted(seen[k : k + 8]) == list(range(8)) for k in (0, 8, 16))
-    assert seen[:8] != seen[8:16]
-
-
-@pytest.mark.parametrize("workers, memory", [(1, 2.0), (3, 2.0), (2, 0.0), (2, 20e-6)])
-def test_batches_do_not_depend_on_start_workers_or_memory(folder, workers, memory):
-    whole = take(scan(folder, 30), 9)
-    pictures = scan(folder, 30, workers=workers, memory=memory)
-    in_memory = len(pictures.kept)
-    assert in_memory == {2.0: 8, 0.0: 0, 20e-6: 7}[memory]  # 2700 bytes each
-    assert same(whole, take(pictures, 9, workers=workers))
-    assert same(whole[4:], take(pictures, 5, start=12, workers=workers))
-    assert not same(whole, take(pictures, 9, seed=6))
-
-
-def test_crops_reach_every_corner_and_half_are_mirrored(tmp_path):
-    (tmp_path / "a").mkdir()
-    rows, columns = np.mgrid[0:20, 0:28]
-    Image.fromarray(np.stack([rows, columns, rows], -1).astype(np.uint8)).save(tmp_path / "a/1.png")
-    pictures = scan(tmp_path, 20, near_grey=0)
-    batch = make_batch(pictures, np.arange(2000), 16, 1)
-    top, left = batch.pixels[:, 0, 0, 0].astype(int), batch.pixels[:, 0, 0, 1].astype(int)
-    assert set(zip(top, left)) == {(i, j) for i in range(5) for j in range(13)}
-    assert (batch.pixels[..., 0] == top[:, None, None] + np.arange(16)[:, None]).all()
-    assert (batch.pixels[..., 1] == left[:, None, None] + np.arange(16)).all()
-    assert abs(batch.flip.mean() - 0.5) < 5 * 0.5 / np.sqrt(2000)
-    assert abs(np.corrcoef(batch.flip, left)[0, 1]) < 0.12 and abs(np.corrcoef(top, left)[0, 1]) < 0.12
-
 
 # decoding
 
@@ -112,6 +24,24 @@ SIZES = [((60, 90), (32, 48)), ((90, 60), (48, 32)), ((5, 8), (32, 51)), ((32, 3
 def test_short_side_reduced_or_enlarged(tmp_path, size, wanted):
     draw(1, *size).save(tmp_path / "x.png")
     assert read(tmp_path / "x.png", 32).shape == (wanted[1], wanted[0], 3)
+
+
+def test_a_large_jpeg_is_decoded_small_without_a_loss(tmp_path):
+    draw(1, 640, 480).save(tmp_path / "x.jpg", quality=95)
+    for side in (24, 60, 200, 480):
+        whole = Image.open(tmp_path / "x.jpg")
+        whole.load()
+        want = np.asarray(whole.resize((round(640 * side / 480), side), Image.Resampling.LANCZOS))
+        assert abs(read(tmp_path / "x.jpg", side).astype(int) - want).mean() < 2
+
+
+@pytest.mark.parametrize("size", [(16 * 9, 9), (9, 16 * 9)])
+def test_how_long_a_picture_may_be(tmp_path, size):
+    Image.new("RGB", size).save(tmp_path / "x.png")
+    assert read(tmp_path / "x.png", 9).shape == (*size[::-1], 3)
+    Image.new("RGB", tuple(n + (n > 9) for n in size)).save(tmp_path / "x.png")
+    with pytest.raises(PictureError, match="one side is more than 16 times the other"):
+        read(tmp_path / "x.png", 9)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -205,11 +135,14 @@ def test_near_grey_pictures_are_left_out_and_counted(tmp_path):
     assert len(scan(folder, 24, near_grey=0)) == 7
 
 
-def test_spread_is_the_standard_deviation_of_ab():
-    from skimage.color import rgb2lab
-
-    rgb = np.asarray(draw(3, 62, 50))
-    lab = rgb2lab(rgb.reshape(25, 2, 31, 2, 3))[..., 1:].mean((1, 3))
+@pytest.mark.parametrize("size, step", [((62, 50), 1), ((160, 130), 2), ((300, 196), 3)])
+def test_spread_is_the_standard_deviation_of_ab(size, step):
+    """On at least 64 pixels a side: of every second pixel from 128 on, every third from 192."""
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (*size[::-1], 3), np.uint8)
+    small = rgb[::step, ::step]
+    height, width = (n // 2 for n in small.shape[:2])
+    lab = rgb2lab(small[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3))[..., 1:].mean((1, 3))
     assert spread(rgb) == pytest.approx(np.sqrt(lab.var((0, 1)).sum()), rel=1e-3)
 
 
@@ -238,12 +171,20 @@ def test_a_picture_that_vanishes_during_training(tmp_path):
     pictures = scan(draw_folder(tmp_path, each=1), 24, memory=0)
     (tmp_path / "blue/0.png").unlink()
     with pytest.raises(TrainError, match="blue/0.png: cannot be read any more .no such file"):
-        take(pictures, 2)
+        make_batch(pictures, np.arange(6), 24, 5)
 
 
 def test_fingerprint_follows_names_and_sizes(tmp_path):
-    folder = draw_folder(tmp_path, each=2)
+    folder = draw_folder(tmp_path, each=3)
     first = scan(folder, 24).fingerprint
     assert scan(folder, 24, memory=0, workers=1).fingerprint == first
+    seen = {first, scan(folder, 32).fingerprint}
     (folder / "blue/0.png").rename(folder / "blue/5.png")
-    assert scan(folder, 24).fingerprint != first
+    seen.add(scan(folder, 24).fingerprint)
+    draw(77, 41, 40).save(folder / "blue/5.png")
+    seen.add(scan(folder, 24).fingerprint)
+    (folder / "blue/5.png").rename(folder / "orange/5.png")
+    seen.add(scan(folder, 24).fingerprint)
+    (folder / "orange/5.png").unlink()
+    seen.add(scan(folder, 24).fingerprint)
+    assert len(seen) == 6, "short side, a name, a size, a class, a number"

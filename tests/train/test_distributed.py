@@ -13,10 +13,11 @@ import pytest
 
 from ltbc.kernels.compare import relative_error
 from ltbc.nn import Network
+from ltbc.train import TrainError
 from ltbc.train.checkpoint import CHECKPOINT, METRICS, load
-from ltbc.train.distributed import Lost, World, join
+from ltbc.train.distributed import Group, Lost, World, join
 from ltbc.train.journal import Silent
-from tests import ROOT
+from ltbc.train.run import read_pictures
 from tests.tools.drawn import draw_folder
 from tests.tools.runs import TINY, assert_same_bits, new, steps, train
 
@@ -57,6 +58,9 @@ def test_two_processes_have_the_gradients_of_one(photos, tmp_path, backend, tole
     for k in range(4):
         assert relative_error(first[f"losses {k}"], one[f"losses {k}"]) < 10 * tolerance
     assert relative_error(first["weights"], one["weights"]) < 10 * tolerance
+    for process in (first, second):
+        assert str(process["told"]).startswith("the processes hold different weights; --resume goes on from the last")
+    assert str(one["told"]) == ""
     sent, layers = first["sent"], int(first["layers"])
     assert sent[:, 1].sum() == one["weights"].size and len(sent) >= 4
     assert sent[0, 0] < layers / 2 and (sent[:, 0] < layers).sum() > len(sent) / 2  # on the way before the end
@@ -183,6 +187,54 @@ def test_one_process_needs_no_torch(photos, tmp_path):
     assert type(join()) is World and World().share(3) == 3
     with Silent() as silent:
         silent.step(1, x=2)
+
+
+class Others(Group):
+    """One of several processes, of which the others say these values."""
+
+    def __init__(self, rank, said):
+        self.rank, self.size, self.said = rank, len(said) + 1, said
+
+    def all(self, *values):
+        rows = [list(row) for row in self.said]
+        rows.insert(self.rank, list(values))
+        return rows
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_what_processes_agree_on_is_the_same_in_each(rank):
+    """The first one's seconds, the longest wait but no more than they were, any signal; means over all."""
+    said = [(2.0, 0.5, 0), (9.0, 1.5, 0), (7.0, 1.0, 15)]
+    others = [row for i, row in enumerate(said) if i != rank]
+    assert Others(rank, others).agree(*said[rank]) == (2.0, 1.5, 15)
+    assert Others(0, [(1.0, 5.0, 0)]).agree(2.0, 0.5, 2) == (2.0, 2.0, 2)
+    losses = [(3.0, 1.0), (5.0, 2.0), (4.0, 6.0)]
+    found = Others(rank, [x for i, x in enumerate(losses) if i != rank]).mean(dict(zip("ab", losses[rank])))
+    assert found == {"a": 4.0, "b": 3.0}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_smallest_difference_of_weights_is_seen(dtype):
+    weights = np.random.default_rng(0).normal(size=1000).astype(dtype)
+    said = []
+    group = Others(0, [[0]])
+    group.all = lambda *values: said.append(list(values)) or said[-1:] * 2
+    group.check_same(weights)
+    for i in (0, 500, 999):
+        other = weights.copy()
+        other[i] = np.nextafter(other[i], np.inf, dtype=dtype)
+        group.all = lambda *values: [said[0], list(values)]
+        with pytest.raises(TrainError, match="the processes hold different weights"):
+            group.check_same(other)
+    group.check_same(weights.copy())
+
+
+def test_a_machine_s_processes_share_its_memory(photos):
+    sharing = type("Sharing", (World,), {"local_size": 4})()
+    settings = {"photos": str(photos), "held_out": None, "crop": 16, "memory": 4 * 3000 / 2**30, "workers": 8,
+                "near_grey": 0, "alpha": 1, "global_size": 16}  # fmt: skip
+    assert len(read_pictures(settings, World())[0].kept) == 12
+    assert len(read_pictures(settings, sharing)[0].kept) == 3, "of 972 bytes each"
 
 
 def test_spans_cover_the_flat_buffer():

@@ -12,6 +12,7 @@ from ltbc.colorize.experiments import render_sizes, upsampling
 from ltbc.colorize.join import Chroma
 from ltbc.colorize.picture import from_array
 from ltbc.nn import Network
+from tests import ROOT
 from tests.tools.picture_files import grey, luminance, network
 
 PHOTOGRAPHS = sorted((ROOT / "train/photographs/held_out").glob("*/*.jpg"))

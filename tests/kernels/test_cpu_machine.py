@@ -11,9 +11,10 @@ import pytest
 from ml_dtypes import bfloat16
 
 from ltbc.kernels import dispatch
-from ltbc.kernels.cpu import cores
+from ltbc.kernels.cpu import cores, pool
 from ltbc.kernels.cpu import machine as simd
 from ltbc.kernels.cpu.atomic import field, write
+from tests import ROOT
 from tests.tools import helpers
 from tests.tools.cpu_checks import border, drawn
 

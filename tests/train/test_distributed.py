@@ -18,6 +18,7 @@ from ltbc.train.checkpoint import CHECKPOINT, METRICS, load
 from ltbc.train.distributed import Group, Lost, World, join
 from ltbc.train.journal import Silent
 from ltbc.train.run import read_pictures
+from tests import ROOT
 from tests.tools.drawn import draw_folder
 from tests.tools.runs import TINY, assert_same_bits, new, steps, train
 

@@ -34,7 +34,7 @@ def default_dtype(backend: str) -> str:
     if backend == "cpu":
         from ltbc.kernels.cpu import machine as simd
 
-        return "bfloat16" if simd.LEVEL in ("amx", "avx512_bf16") else "float32"
+        return "bfloat16" if simd.LEVEL.bf16 else "float32"
     return "bfloat16" if backend == "gpu" else "float32"
 
 

@@ -2,13 +2,13 @@
 
 from ltbc.kernels.conv3x3.few import FEW, WIDE
 from ltbc.kernels.conv3x3.few_inputs import few_inputs, few_inputs_weights
-from ltbc.kernels.conv3x3.few_outputs import MASKED, few_outputs, few_outputs_weights
-from ltbc.kernels.cpu.machine import LANES
+from ltbc.kernels.conv3x3.few_outputs import few_outputs, few_outputs_weights
+from ltbc.kernels.cpu.machine import LANES, LEVEL
 
 
 def takes(inputs, outputs):
     """Whether `convolve` takes so many channels."""
-    return inputs <= FEW or outputs <= FEW and (MASKED or inputs % LANES == 0)
+    return inputs <= FEW or outputs <= FEW and (LEVEL.masked or inputs % LANES == 0)
 
 
 def takes_gradient(thin, wide):

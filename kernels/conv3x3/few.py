@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ltbc.kernels.cpu.elementwise import BANDS
-from ltbc.kernels.cpu.machine import LANES, LIKE, Image, address, compiled, launch, pixel_at
+from ltbc.kernels.cpu.machine import LANES, LEVEL, LIKE, Image, address, compiled, launch, pixel_at
 from ltbc.kernels.cpu.vector import (
     F32,
     FLOATS,
@@ -32,7 +32,7 @@ from ltbc.kernels.cpu.vector import (
 )
 
 FEW = 2  # channels of the thin side, at most
-COLUMNS = 2 if LANES == 16 else 1  # vectors of the wide side at a time: 18 or 9 sums
+COLUMNS = 2 if LEVEL.rows > 9 else 1  # vectors of the wide side at a time: 18 or 9 sums in registers
 WIDE = COLUMNS * LANES
 
 

@@ -16,6 +16,7 @@ from ltbc.kernels.cpu.machine import (
     ARITHMETIC,
     BFLOAT16,
     LANES,
+    LEVEL,
     LIKE,
     Image,
     address,
@@ -50,7 +51,6 @@ from ltbc.kernels.cpu.vector import (
 
 SEGMENT = 128  # pixels of a row that are worked on at a time, in the L1 cache
 PAIRS = ARITHMETIC == BFLOAT16  # whether products of bfloat16 are those of pairs
-MASKED = LANES == 16  # whether the CPU reads parts of a vector as fast as whole ones
 WIDE_HALVES = ir.VectorType(I16, 2 * LANES)
 
 
@@ -80,7 +80,7 @@ def make_dots(few):
             half, plus, times = is_half(sig.args[0]), builder.add, builder.mul
             lanes = 2 * LANES if half and PAIRS else LANES
             mask = None
-            if MASKED:
+            if LEVEL.masked:
                 n = broadcast(builder, builder.trunc(left, I32), lanes)
                 numbers = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
                 mask = builder.icmp_signed("<", numbers, n)

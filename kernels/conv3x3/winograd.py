@@ -105,7 +105,7 @@ def algorithm(dtype, stride, cin, cout, n, height, width):
     """The one for that storage and n outputs of that size, or None where the direct method is as good."""
     of = STRIDE2 if stride == 2 else F2 if arithmetic(dtype) == BFLOAT16 else F4
     whole = cin % LANES == cout % LANES == 0 and min(cin, cout) >= 32
-    return of if LEVEL != "amx" and whole and pays(of, n, height, width) else None
+    return of if not LEVEL.tiles and whole and pays(of, n, height, width) else None
 
 
 def pays(of, n, height, width):

@@ -17,7 +17,7 @@ def fills_tiles(width):
     """Whether `multiply` computes few rows more than the `width` of a row of anchors."""
     left = width % ROWS
     tail = ROWS if left > ROWS - 4 else 8 * (left > 4) + -(-max(0, left - 8 * (left > 4)) // 4) * 4
-    return LEVEL != "amx" and width >= ROWS and width - left + tail <= WASTE * width
+    return not LEVEL.tiles and width >= ROWS and width - left + tail <= WASTE * width
 
 
 def block_rows(rows, width, least):

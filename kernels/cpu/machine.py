@@ -1,11 +1,7 @@
 """What the cpu backend knows about the machine: its instructions, threads, buffers and compiled code.
 
-Level, chosen once at import, best first (the environment variable LTBC_CPU forces a lower one):
-
-    amx           bf16 products in tile registers     direct convolution
-    avx512_bf16   bf16 products in vectors of 512 bits     Winograd F(2x2)
-    avx512, avx2  float32 products (FMA)     Winograd F(4x4)
-    generic       the same, for any CPU that LLVM knows
+The level of instructions, a row of `LEVELS`, is chosen once at import (the environment variable LTBC_CPU forces a lower
+one). Code asks what a level has, never which one it is.
 
 Beside it stand `pool.py` (threads that run kernels without the interpreter; elsewhere than on Linux
 `python_threads.py`), `simd_vector.py` (vectors in Numba code), `simd_tile.py` (the register tile of a matrix product),
@@ -33,20 +29,53 @@ from numba.core import event
 from ltbc.kernels.cpu.cores import cores
 
 config: Any = numba_config  # its names are made at run time
-LEVELS = ("amx", "avx512_bf16", "avx512", "avx2", "generic")
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOAT32 = np.dtype(np.float32)
 LIKE = {BFLOAT16: np.uint16(0), FLOAT32: np.float32(0)}  # an element as kernels see it: its type selects their code
 
+class Level(NamedTuple):
+    """Instructions that kernels are compiled for, and what follows from them.
 
-def available() -> tuple[str, ...]:
+    features: LLVM's names, all of which the CPU must have. lanes: float32 elements of a vector. rows: of a register tile
+    two vectors wide, whose sums and factors fill the registers; step_rows: of one whose left factor lies step by step.
+    bf16: pairs of bfloat16 are multiplied and made in vectors, else they become float32 first. tiles: products of
+    bfloat16 in tile registers. masked: parts of a vector are read as fast as whole ones. target: CPU and features to
+    compile for where a better CPU is told to take this level; by default its own.
+    """
+
+    name: str
+    machine: str
+    features: tuple[str, ...]
+    lanes: int
+    rows: int
+    step_rows: int
+    bf16: bool = False
+    tiles: bool = False
+    masked: bool = False
+    target: tuple[str, str] | None = None
+
+
+AVX2 = ("avx2", "fma")
+AVX512 = (*AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl")
+AVX512_BF16 = (*AVX512, "avx512bf16")
+LEVELS = (  # best first
+    Level("amx", "x86_64", (*AVX512_BF16, "amx-tile", "amx-bf16"), 16, 14, 8, bf16=True, tiles=True, masked=True),
+    Level("avx512_bf16", "x86_64", AVX512_BF16, 16, 14, 8, bf16=True, masked=True),
+    Level("avx512", "x86_64", AVX512, 16, 14, 8, masked=True),
+    Level("avx2", "x86_64", AVX2, 8, 6, 4, target=("x86-64-v3", "+avx2,+fma")),
+    Level("neon", "aarch64", ("neon",), 4, 14, 8),
+    Level("generic", "", (), 8, 6, 4, target=("generic", "")),
+)
+
+
+def available() -> tuple[Level, ...]:
     """The levels that this CPU has, best first."""
-    f = binding.get_host_cpu_features()
-    has = {"generic": True, "avx2": f.get("avx2") and f.get("fma")}
-    has["avx512"] = has["avx2"] and all(f.get(x) for x in ("avx512f", "avx512bw", "avx512dq", "avx512vl"))
-    has["avx512_bf16"] = has["avx512"] and f.get("avx512bf16")
-    has["amx"] = has["avx512_bf16"] and f.get("amx-tile") and f.get("amx-bf16") and tiles_permitted()
-    return tuple(level for level in LEVELS if has[level])
+    has = binding.get_host_cpu_features()
+    return tuple(
+        level for level in LEVELS
+        if level.machine in ("", platform.machine()) and all(has.get(f) for f in level.features)
+        and (not level.tiles or tiles_permitted())
+    )  # fmt: skip
 
 
 def tiles_permitted() -> bool:
@@ -54,29 +83,30 @@ def tiles_permitted() -> bool:
     return sys.platform == "linux" and ctypes.CDLL(None).syscall(158, 0x1023, 18) == 0
 
 
-def choose_level() -> str:
+def choose_level() -> Level:
     """LTBC_CPU where it is set and this CPU can do it, else the best level."""
     levels, wanted = available(), os.environ.get("LTBC_CPU") or None
-    if wanted not in (None, *levels):
-        raise ValueError(f"cpu: LTBC_CPU must be one of {', '.join(levels)} on this CPU, got {wanted!r}")
-    if wanted in ("avx2", "generic") and wanted != levels[0]:  # compile for a CPU that has no more than that
-        config.CPU_NAME = {"avx2": "x86-64-v3", "generic": "generic"}[wanted]
-        config.CPU_FEATURES = {"avx2": "+avx2,+fma", "generic": ""}[wanted]
-    return wanted or levels[0]
+    found = next((level for level in levels if wanted in (None, level.name)), None)
+    if found is None:
+        names = ", ".join(level.name for level in levels)
+        raise ValueError(f"cpu: LTBC_CPU must be one of {names} on this CPU, got {wanted!r}")
+    if found.target and found is not levels[0]:  # compile for a CPU that has no more than that
+        config.CPU_NAME, config.CPU_FEATURES = found.target
+    return found
 
 
 LEVEL = choose_level()
-LANES = 16 if LEVEL in LEVELS[:3] else 8  # float32 elements of a vector
+LANES = LEVEL.lanes
 PANEL = 2 * LANES  # output columns that one register tile covers
-ARITHMETIC = BFLOAT16 if LEVEL in LEVELS[:2] else FLOAT32  # of products where the storage is bfloat16
+ARITHMETIC = BFLOAT16 if LEVEL.bf16 else FLOAT32  # of products where the storage is bfloat16
 SPARE_ROWS = 4  # of zeros behind the last image: a tile for whoever has one too few
-CHANNEL_STEP = 32 if LEVEL == "amx" else 4  # reduction lengths are filled with zeros up to a multiple of it
+CHANNEL_STEP = 32 if LEVEL.tiles else 4  # reduction lengths are filled with zeros up to a multiple of it
 
 
 def describe() -> str:
     """One line that says which path is taken."""
     products = "bf16" if ARITHMETIC == BFLOAT16 else "float32"
-    return f"cpu: {cpu_name()}, {LEVEL} ({products} products of bf16 storage), {threads()} threads"
+    return f"cpu: {cpu_name()}, {LEVEL.name} ({products} products of bf16 storage), {threads()} threads"
 
 
 def cpu_name() -> str:
@@ -97,7 +127,7 @@ def cache_folder() -> Path:
     root = os.environ.get("LTBC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "ltbc")
     sources = sorted(Path(__file__).parent.glob("simd*.py"))
     digest = hashlib.sha256(b"".join(f.read_bytes() for f in sources) + numba.__version__.encode()).hexdigest()
-    return Path(root, f"{binding.get_host_cpu_name()}-{LEVEL}-{digest[:12]}")
+    return Path(root, f"{binding.get_host_cpu_name()}-{LEVEL.name}-{digest[:12]}")
 
 
 CACHE = str(cache_folder())
@@ -125,7 +155,7 @@ class Progress(event.Listener):
     def on_start(self, e: event.Event) -> None:
         kernel = e.data["dispatcher"].py_func
         if kernel in KERNELS:
-            print(f"cpu: compiling {kernel.__module__[8:]}.{kernel.__name__} for {LEVEL}", file=sys.stderr)
+            print(f"cpu: compiling {kernel.__module__[8:]}.{kernel.__name__} for {LEVEL.name}", file=sys.stderr)
 
     def on_end(self, e: event.Event) -> None:
         pass

@@ -53,6 +53,7 @@ from ltbc.kernels.cpu.vector import (
     transpose,
 )
 
+TILES = LEVEL.tiles  # kernels see numbers
 AHEAD = 48  # rows of weights that are fetched before their turn: no CPU foresees strides of kilobytes
 STEPS_BLOCK = 2304  # of a reduction: its panel stays in the L2 cache for all rows
 
@@ -87,7 +88,7 @@ def multiply(like, a, a_row, rows, columns, steps, b, c, accumulate):
     for start in range(0, steps, STEPS_BLOCK):
         k = min(STEPS_BLOCK, steps - start)
         a0, b0, m, more = a + 4 * start, b + STEP * start, 0, accumulate + start
-        if LEVEL == "amx" and size_of(like) == 2:
+        if TILES and size_of(like) == 2:
             while m + 32 <= rows:
                 tile_of_32_rows(a0 + m * a_row, a_row, k, b0, c + m * STEP, more)
                 m += 32

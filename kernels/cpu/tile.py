@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.machine import LANES, LEVEL, LEVELS, PANEL
+from ltbc.kernels.cpu.machine import LANES, LEVEL, PANEL
 from ltbc.kernels.cpu.vector import (
     F32,
     FLOATS,
@@ -29,8 +29,7 @@ from ltbc.kernels.cpu.vector import (
 )
 
 STEP = 4 * PANEL  # bytes of B a step
-# 28 sums and 2 vectors of B fill 32 registers; AVX2 and others have 16: 12 sums and 2.
-ROWS = 14 if LEVEL in LEVELS[:3] else 6
+ROWS, STEP_ROWS = LEVEL.rows, LEVEL.step_rows
 
 
 def multiply_add(builder, half, x, y, total):
@@ -111,7 +110,6 @@ def make_tile(rows, packed, columns=2):
 tile_of_rows, narrow_tile_of_rows = make_tile(ROWS, False), make_tile(2 * ROWS, False, columns=1)
 tile_of_8_rows = make_tile(8, False)
 tile_of_4_rows, tile_of_1_row = make_tile(4, False), make_tile(1, False)
-STEP_ROWS = 8 if LEVEL in LEVELS[:3] else 4
 tile_of_steps, narrow_tile_of_steps = make_tile(STEP_ROWS, True), make_tile(STEP_ROWS, True, columns=1)
 
 
@@ -154,7 +152,7 @@ def emit_tile_registers(builder, a, a_row, steps, b, c, accumulate):
 
 @intrinsic
 def tile_of_32_rows(ctx, a, a_row, steps, b, c, accumulate):
-    """The same of bfloat16 in AMX's tile registers, C's rows STEP bytes apart. Only ever compiled where LEVEL is amx:
+    """The same of bfloat16 in AMX's tile registers, C's rows STEP bytes apart. Only ever compiled where the level has them:
     LLVM ends the process where it is asked for instructions that its target lacks."""
     def code(context, builder, sig, args):
         emit_tile_registers(builder, *args)

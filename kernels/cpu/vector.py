@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from ltbc.kernels.cpu.machine import LANES, LEVEL, LEVELS, inlined
+from ltbc.kernels.cpu.machine import LANES, LEVEL, inlined
 
 I1, I8, I16, I32, I64, F32 = *(ir.IntType(bits) for bits in (1, 8, 16, 32, 64)), ir.FloatType()
 FLOATS, INTS, HALVES = (ir.VectorType(t, LANES) for t in (F32, I32, I16))
@@ -76,7 +76,7 @@ def store_ir(builder, value, address):
 
 def narrow(builder, v):
     """float32 to the 16 bits of bfloat16, to nearest even; NaN stays NaN."""
-    if LEVEL in LEVELS[:2]:
+    if LEVEL.bf16:
         return builder.bitcast(builder.fptrunc(v, ir.VectorType(BFloat(), LANES)), HALVES)
     bits = builder.bitcast(v, INTS)
     odd = builder.and_(builder.lshr(bits, constant(16, INTS)), constant(1, INTS))
@@ -193,7 +193,7 @@ def emit_rows(builder, half, address, step, v0, v1):
 
 def emit_steps(builder, half, address, step, v0, v1):
     """The same of float32 vectors."""
-    if half and LEVEL in LEVELS[:2]:
+    if half and LEVEL.bf16:
         pairs = call(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", ir.VectorType(BFloat(), 2 * LANES), [v1, v0])
         turns = [lane + LANES * i for lane in range(LANES) for i in (0, 1)]
         pairs = builder.bitcast(pairs, ir.VectorType(I16, 2 * LANES))

@@ -37,7 +37,7 @@ from ltbc.kernels.cpu.vector import copy_bytes, load, load_part, same, size_of, 
 
 BLOCK_BYTES = 512 << 10  # of gathered windows: half of a common L2 cache
 LINE = 4 * LANES  # bytes of a vector
-FULL = 32 if LEVEL == "amx" else 2 * ROWS  # rows of windows that fill register tiles
+FULL = 32 if LEVEL.tiles else 2 * ROWS  # rows of windows that fill register tiles
 
 
 class Grid(NamedTuple):

@@ -161,27 +161,33 @@ class Chain:
         derived = False
         for i in reversed(range(len(self.layers))):
             layer, x, y = self.layers[i], self.kept[i], self.kept.pop()
-            wanted = needs_dx or i > 0
             over = i > 0 and layer.overwrites
-            dx = None
-            if wanted and not over:
-                last = i == 0  # stays until the network has used it
-                dx = (self.buffers.get((self.name, "dx"), x.shape, x.dtype) if last
-                      else self.buffers.turn(i % 2, x.shape, x.dtype))
-            gradients = tuple(self.gradients[f"{layer.spec.name}.{kind}"] for kind in ("weight", "bias"))
-            if layer.spec.op == "linear" and part.share < 1:
-                dy = self.backward_in_parts(layer, dy, x, y, dx, gradients, part)
-            else:
-                through = {"through": self.layers[i - 1].spec.activation} if over else {}
-                into = self.buffers.targets(gradients, adds or not part.first)
-                out = (x if over else dx, *into)
-                dy = layer.backward(dy, x, y=y, out=out, derived=derived, needs_dx=wanted, **through)[0]
-                self.buffers.add(gradients, into)
+            dx = x if over else self.place_of_dx(i, x) if needs_dx or i > 0 else None
+            through = {"through": self.layers[i - 1].spec.activation} if over else {}
+            dy = self.backward_layer(layer, dy, x, y, dx, part, adds, derived=derived, **through)
             derived = over
             if done and part.last:
                 done(layer.spec.name)
         self.kept = []
         return dy
+
+    def place_of_dx(self, i: int, x: Array) -> Array:
+        """The first layer's dx stays until the network has used it; others take turns with two memories."""
+        if i == 0:
+            return self.buffers.get((self.name, "dx"), x.shape, x.dtype)
+        return self.buffers.turn(i % 2, x.shape, x.dtype)
+
+    def backward_layer(
+        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, part: Part, adds: bool, **options: Any
+    ) -> Array:
+        """dx, written into the buffer dx (None: not wanted); fills or adds to the layer's gradients."""
+        gradients = tuple(self.gradients[f"{layer.spec.name}.{kind}"] for kind in ("weight", "bias"))
+        if layer.spec.op == "linear" and part.share < 1:
+            return self.backward_in_parts(layer, dy, x, y, dx, gradients, part)
+        into = self.buffers.targets(gradients, adds or not part.first)
+        dx, *_ = layer.backward(dy, x, y=y, out=(dx, *into), needs_dx=dx is not None, **options)
+        self.buffers.add(gradients, into)
+        return dx
 
     def backward_in_parts(
         self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, gradients: tuple[Array, ...], part: Part

@@ -105,6 +105,7 @@ def test_shards_train_like_the_folder_they_came_from(shards, photos):
     strict = scan(shards, 32, near_grey=float(np.median(packed.shards.rows["spread"])))
     assert len(strict) == 4 and len(strict.near_grey) == 4 and sum(strict.groups) == 4
     assert strict.fingerprint != packed.fingerprint == scan(shards, 32, memory=0).fingerprint
+    assert scan(shards, 24).fingerprint != packed.fingerprint
     assert "8 pictures in 2 classes (blue" in packed.report()[0]
     with pytest.raises(TrainError, match="spread less than --near-grey 99"):
         scan(shards, 32, near_grey=99)

@@ -1,0 +1,134 @@
+"""What a run tells and keeps, from numbers that are known: signals, the bar, lengths, totals, checkpoints' contents."""
+
+import json
+import re
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kernels import color
+from nn import Adadelta, Network
+from tests.drawn import draw_folder
+from tests.runs import TINY, arrays, error_line, lines, new, seven_pictures, train
+from train import interruption, metrics
+from train.checkpoint import CHECKPOINT, load
+from train.data import scan
+from train.interruption import Interruption
+from train.metrics import Bar
+from train.options import parse, settle
+from train.stream import make_batch
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return seven_pictures(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds, which stand still until a test moves them."""
+    now = SimpleNamespace(at=100.0)
+    for module in (interruption, metrics):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now.at, perf_counter=lambda: now.at))
+    return now
+
+
+def test_a_second_signal_counts_after_a_second(clock):
+    before = signal.getsignal(signal.SIGTERM)
+    with Interruption() as stop:
+        assert stop.signal == 0
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.signal == signal.SIGTERM
+        clock.at += 0.9
+        signal.raise_signal(signal.SIGINT)  # the terminal's and torchrun's are one
+        assert stop.signal == signal.SIGINT
+        clock.at += 1.1
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_bar_tells_means_and_what_is_left(clock, monkeypatch, capsys):
+    """Means of all up to 20 steps, then of about the last 20; time left from the speed of this session alone."""
+    monkeypatch.setattr(metrics, "QUIET_SECONDS", 30)
+    bar, told, loss = Bar(100, 40, "step"), [], None
+    for step in range(41, 71):
+        clock.at += 2
+        bar.update(step, float(step % 7), 10.0)
+        loss = step % 7 if loss is None else loss + max(0.05, 1 / (step - 40)) * (step % 7 - loss)
+        told.append(loss)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"56/100 steps, loss {told[15]:.5f}, 10 images/s, 01:28 left"], "44 steps of 2 s"
+    assert told[15] == pytest.approx(np.mean([step % 7 for step in range(41, 57)]))
+
+
+@pytest.mark.parametrize("given, saved, want", [
+    ([], None, {"epochs": 11}), (["--steps", 5], None, {"steps": 5}), (["--minutes", 2], None, {"minutes": 2}),
+    (["--steps", 9], {"minutes": 3}, {"steps": 9}), (["--epochs", 2], {"steps": 3}, {"epochs": 2}),
+    ([], {"steps": 3}, {"steps": 3}),
+])  # fmt: skip
+def test_the_length_is_the_one_that_was_given_last(given, saved, want):
+    folder = ["--resume", "x"] if saved else ["photos", "--out", "x"]
+    options = parse([*folder, "--backend", "reference", *map(str, given)])
+    old = settle(parse(["photos", "--out", "x", "--backend", "reference"]), None)
+    none = dict.fromkeys(("steps", "epochs", "minutes"))
+    settings = settle(options, {**old, **none, **saved} if saved else None)
+    assert {name: settings[name] for name in none} == none | want
+
+
+def test_totals_are_those_of_the_steps(photos, tmp_path, capsys):
+    assert new(photos, tmp_path / "run", 7, "--batch", 5) == 0
+    told, progress = capsys.readouterr().out, load(tmp_path / "run").progress
+    assert (progress.step, progress.position) == (7, 35)
+    seconds = sum(5 / m["images_per_s"] for m in lines(tmp_path / "run"))
+    assert progress.seconds == pytest.approx(seconds, rel=1e-2)
+    assert lines(tmp_path / "run")[-1]["seconds"] == pytest.approx(progress.seconds, abs=1e-3)
+    waited = sum(m["data_wait"] * 5 / m["images_per_s"] for m in lines(tmp_path / "run"))
+    assert progress.waited == pytest.approx(waited, rel=1e-2, abs=1e-4 * seconds)
+    found = re.search(r"7 steps, ([\d.]+) epochs, ([\d.]+) minutes, ", told)
+    assert found[1] == "5.0" and found[2] == f"{progress.seconds / 60:.1f}"
+    assert train("--resume", tmp_path / "run", "--steps", 8) == 0
+    again = load(tmp_path / "run").progress
+    assert again.position == 40 and again.seconds > progress.seconds, "over all sessions"
+    assert "8 steps, 5.7 epochs" in capsys.readouterr().out
+
+
+def test_a_checkpoint_holds_what_its_names_say(photos, tmp_path):
+    """Two steps written out: parameters and Adadelta's two averages under their names."""
+    assert new(photos, tmp_path / "run", 2, "--rho", 0.8, "--seed", 3) == 0
+    pictures = scan(photos, 18)
+    net = Network(0.03, pictures.classes, 16, seed=3)
+    optimizer = Adadelta(net, 1.0, 0.8, 1e-8)
+    for k in range(2):
+        batch = make_batch(pictures, np.arange(3 * k, 3 * k + 3), 16, 3)
+        luminance, chroma = color.encode(batch.pixels, flip=batch.flip)
+        net.loss_and_gradients(luminance, chroma, batch.labels, scale=1000.0)
+        optimizer.step()
+    stored = arrays(tmp_path / "run")
+    want = {"parameters": net.parameters.flat, "adadelta.eg": optimizer.eg, "adadelta.ed": optimizer.ed}
+    for name, x in want.items():
+        np.testing.assert_allclose(stored[name], x, rtol=1e-6, err_msg=name)
+    assert not np.allclose(optimizer.eg, optimizer.ed)
+
+
+def test_starting_anew_forgets_the_old_checkpoint_at_once(photos, tmp_path, capsys):
+    """A new run that stops before its first checkpoint is not resumed from the one that it replaced."""
+    run = tmp_path / "run"
+    assert new(photos, run, 2) == 0
+    assert new(photos, run, 2, "--force", "--scale", "1e30") == 2  # what it would save is not finite
+    capsys.readouterr()
+    assert not (run / CHECKPOINT).exists()
+    assert train("--resume", run) == 2 and "it stopped before its first checkpoint" in error_line(capsys)
+
+
+def test_a_run_goes_on_in_its_own_precision_and_classes(tmp_path, capsys):
+    photos, run = draw_folder(tmp_path / "photos", each=2), tmp_path / "run"
+    assert new(photos, run, 1, "--dtype", "float64") == 0
+    capsys.readouterr()
+    assert train("--resume", run, "--steps", 2, "--dtype", "float32") == 2
+    assert "float32, the file has" in error_line(capsys)
+    assert train("--resume", run, "--steps", 2) == 0
+    settings = json.loads((run / "settings.json").read_text())
+    assert (settings["dtype"], settings["steps"], settings["width"]) == ("float64", 2, float(TINY[1]))

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests import gpu_mutations, mutations, program_mutations
+from tests import gpu_mutations, judge_mutations, mutations, program_mutations
 from tests.mutated import Copy, assert_caught, assert_in_place
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs tests in forks")
@@ -17,6 +17,7 @@ LISTS = [
     pytest.param(mutations.MUTATIONS, id="all"),
     pytest.param(program_mutations.FIRST, id="programs"),
     pytest.param(program_mutations.REST, id="programs, more", marks=pytest.mark.slow),
+    pytest.param(judge_mutations.MUTATIONS, id="judges"),
     pytest.param(gpu_mutations.MUTATIONS, id="gpu", marks=ON_TRITON),
 ]
 EACH = [pytest.param(m, id=f"{m.file}: {m.name}", marks=rows.marks) for rows in LISTS for m in rows.values[0]]

@@ -92,8 +92,8 @@ def relative_error(actual: Array, reference: Array, magnitude: Array | None = No
 
 
 def element_errors(actual: Array, reference: Array, magnitude: Array | None = None) -> np.ndarray:
-    """How far each element is off, by its own size or the array's root mean square, whichever is larger: NaN or infinite
-    where `actual` is. Arrays as in `relative_error`."""
+    """How far each element is off, by its own size or the array's root mean square, whichever is larger: NaN or
+    infinity where `actual` is. Arrays as in `relative_error`."""
     actual, reference, *others = scaled(*arrays_of_one_shape(actual, reference, magnitude))
     usual = np.maximum(np.abs(reference), others[0]) if others else reference
     size = np.maximum(np.abs(reference), norm(usual) / max(usual.size, 1) ** 0.5)
@@ -146,7 +146,7 @@ def scaled(*arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def arrays_of_one_shape(*arrays: Array | None) -> list[np.ndarray]:
-    """Those that are not None, in float64. Raises ValueError for shapes that differ or a magnitude that is not finite."""
+    """Those that are not None, in float64. Raises ValueError for shapes that differ or a magnitude not finite."""
     found = [to_float64(x) for x in arrays if x is not None]
     if found[0].shape != found[1].shape:
         raise ValueError(f"compare: shapes differ, {list(found[0].shape)} and {list(found[1].shape)}")
@@ -158,7 +158,7 @@ def arrays_of_one_shape(*arrays: Array | None) -> list[np.ndarray]:
 
 
 def to_float64(x: Array) -> np.ndarray:
-    """x as a NumPy array of float64: from CuPy, bfloat16 or a Python number alike. Raises TypeError for complex ones."""
+    """x as a NumPy array of float64: from CuPy, bfloat16 or a Python number. Raises TypeError for complex ones."""
     array = np.asarray(x.get() if hasattr(x, "get") else x)
     if array.dtype.kind == "c":
         raise TypeError(f"compare: arrays must be real, got {array.dtype}")

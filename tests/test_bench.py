@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import BenchError, CheckError, compare, kernels, report, results, timing, torch_ops, trials
+from bench import BenchError, CheckError, kernels, report, results, timing, torch_ops, trials
 from bench.__main__ import main
 from bench.calls import arguments
 from bench.cases import Case, cases
@@ -230,27 +230,6 @@ def test_timed_runs_begin_when_nobody_else_is_awake():
     assert runs and time.perf_counter() - begun >= timing.SETTLE
     timing.Wall(flushed=False).settle(lambda: runs.clear(), expected=2 * timing.SHORT)
     assert runs and time.perf_counter() - begun >= 2 * timing.SETTLE
-
-
-def write_rows(path: Path, times: dict[str, tuple], **columns) -> Path:
-    rows = [{"command": "kernels", "backend": "cpu", "dtype": "float32", "op": "conv3x3", "layer": layer,
-             "work": "forward", "batch": 8, "config": "ours", "quantity": "seconds",
-             **dict(zip(("p20", "p50", "p80"), t)), **columns} for layer, t in times.items()]  # fmt: skip
-    results.write(path, rows)
-    return path
-
-
-def test_compare_tells_change_from_noise(tmp_path, capsys):
-    a = write_rows(tmp_path / "a.csv", {"low.0": (9, 10, 11), "low.1": (9, 10, 11), "low.2": (9, 10, 11)})
-    b = write_rows(tmp_path / "b.csv", {"low.0": (5, 6, 7), "low.1": (10, 11, 12), "low.2": (12, 13, 14)})
-    assert compare.main([str(a), str(b)]) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("slower  cpu float32 conv3x3 low.2")
-    assert out[1].startswith("faster  cpu float32 conv3x3 low.0")
-    assert out[2].startswith("1 faster, 1 slower, 1 within the noise, 0 measured on a busy machine")
-    busy = write_rows(tmp_path / "c.csv", {"low.0": (5, 6, 7)}, mark="busy 50%")
-    compare.main([str(a), str(busy)])
-    assert "0 faster, 0 slower, 0 within the noise, 1 measured" in capsys.readouterr().out
 
 
 def test_report_writes_tables_and_plots_and_the_readmes_part(tmp_path, capsys):

@@ -3,8 +3,10 @@
 from tests.mutations import of
 
 COMPARE, CONTRACTS, BUFFERS = (f"tests/test_{name}.py::" for name in ("compare", "contracts", "contract_buffers"))
+TIMES, RUNS, TABLES, PAGES, FILES, MACHINE = (
+    f"tests/test_bench_{name}.py::" for name in ("times", "runs", "tables", "pages", "compare", "machine"))  # fmt: skip
 SHAPES = CONTRACTS + "test_arrays_of_wrong_shapes_are_refused[{}]"
-MUTATIONS = [
+FIRST = [
     *of(
         "kernels/compare.py",
         ("outliers of 80 tolerances let through", "OUTLIER = 8.0", "OUTLIER = 80.0",
@@ -97,5 +99,123 @@ MUTATIONS = [
         "kernels/class_loss/__init__.py",
         ("labels of K classes and one", "labels.max() < classes", "labels.max() <= classes",
          CONTRACTS + "test_labels_are_classes"),
+    ),
+    *of(
+        "bench/timing.py",
+        ("ratio the wrong way round", "self.times[theirs].seconds / self.times[ours].seconds",
+         "self.times[ours].seconds / self.times[theirs].seconds",
+         TIMES + "test_a_race_gives_the_seconds_of_each_and_their_ratio_round_by_round"),
+        ("40 to 60 % for 20 to 80 %", "(0.5, 0.2, 0.8)", "(0.5, 0.4, 0.6)", TIMES + "test_percentiles_and_marks"),
+        ("caches stay full", "                    clock.flush()\n", "",
+         TIMES + "test_each_run_is_settled_flushed_timed_and_the_order_turns"),
+        ("half a cache flushed", "2 * cache_bytes() // 4", "cache_bytes() // 8",
+         TIMES + "test_caches_are_flushed_by_buffers_of_twice_their_size_on_every_core"),
+        ("turns that do not turn", "                order.reverse()\n", "",
+         TIMES + "test_each_run_is_settled_flushed_timed_and_the_order_turns"),
+        ("noisy from half the spread on", "NOISY = 0.15", "NOISY = 0.075", TIMES + "test_percentiles_and_marks"),
+        ("busy rows pass", "if others > BUSY:", "if others > 3 * BUSY:", TIMES + "test_percentiles_and_marks"),
+        ("waiting for disks is use", "ticks[:, 3:5].sum()", "ticks[:, 3].sum()",
+         TIMES + "test_use_of_the_cores_as_linux_tells_it"),
+    ),
+    *of(
+        "bench/ceilings.py",
+        ("the slowest run is the ceiling", "return min(found)", "return max(found)",
+         TIMES + "test_the_ceiling_is_the_fastest_run_of_the_best_candidate"),
+        ("the worst candidate is the ceiling", "max(by_product, key", "min(by_product, key",
+         TIMES + "test_the_ceiling_is_the_fastest_run_of_the_best_candidate"),
+        ("a product counted as one operation", "2 * side**3", "side**3",
+         TIMES + "test_the_ceiling_is_the_fastest_run_of_the_best_candidate"),
+        ("registers not asked", 'if backend == "cpu":', "if False:",
+         TIMES + "test_what_registers_alone_can_do_is_a_ceiling_too"),
+    ),
+    *of(
+        "bench/cases.py",
+        ("FLOPs halved", "flops=2 * products", "flops=products", TABLES + "test_costs_are_those_counted_by_hand"),
+        ("FLOPs of backward halved", "(2 if first else 4) * products", "2 * products",
+         TABLES + "test_costs_are_those_counted_by_hand"),
+        ("weights not moved", 'inputs = {"x": x, "w": spec.weight_shape, "b"', 'inputs = {"x": x, "w": (1,), "b"',
+         TABLES + "test_costs_are_those_counted_by_hand"),
+    ),
+    *of(
+        "bench/kernels.py",
+        ("the slowest rival", "ratio = found.ratio(min(rivals,", "ratio = found.ratio(max(rivals,",
+         TABLES + "test_a_kernels_row"),
+        ("share of memory for share of products", '"matrix_share": case.flops / t / limits.flops',
+         '"matrix_share": traffic / t / limits.bytes', TABLES + "test_a_kernels_row"),
+        ("percentiles swapped", '"p20": low, "p80": high', '"p20": high, "p80": low', TABLES + "test_a_kernels_row"),
+    ),
+    *of(
+        "bench/compare.py",
+        ("faster and slower swapped", '"faster" if lower else "slower" if higher',
+         '"slower" if lower else "faster" if higher',
+         FILES + "test_b_is_faster_where_its_80_percent_lie_below_the_20_of_a"),
+        ("a margin of 85 %", "default=0.15", "default=0.85", FILES + "test_without_percentiles_the_margin_decides"),
+        ("busy rows counted", 'startswith("busy")', 'startswith("very busy")',
+         FILES + "test_nothing_is_said_of_busy_rows"),
+        ("medians for percentiles", 'b["p80"] < a["p20"], b["p20"] > a["p80"]',
+         'b["p50"] < a["p20"], b["p50"] > a["p80"]',
+         FILES + "test_b_is_faster_where_its_80_percent_lie_below_the_20_of_a"),
+        ("times the wrong way round", "a['p50'] / b['p50']:.2f} times", "b['p50'] / a['p50']:.2f} times",
+         FILES + "test_what_compare_prints"),
+    ),
+]
+REST = [
+    *of(
+        "bench/network.py",
+        ("the slowest finalist wins", "winner = min(finalists", "winner = max(finalists",
+         TABLES + "test_what_network_reports"),
+        ("ours / theirs not in turns", "medians[name] / ours.median", "ours.median / medians[name]",
+         TABLES + "test_what_network_reports"),
+    ),
+    *of(
+        "bench/trials.py",
+        ("the first run counts", "return min(runs[1:]), function", "return min(runs), function",
+         RUNS + "test_a_trial_takes_the_shortest_run_after_the_first"),
+    ),
+    *of(
+        "bench/memory.py",
+        ("libraries counted", 'held(backend, "peak", ours) - before', 'held(backend, "peak", ours)',
+         RUNS + "test_peak_memory_is_what_is_held_beyond_the_libraries"),
+        ("kilobytes of 1000", "<< 10 for line", "* 1000 for line", RUNS + "test_what_a_process_holds_is_in_kibibytes"),
+    ),
+    *of(
+        "bench/scaling.py",
+        ("standard error of n points", "max(1, len(x) - 2)", "len(x)",
+         RUNS + "test_growth_of_known_powers_and_its_error"),
+    ),
+    *of(
+        "bench/report.py",
+        ("single runs as rivals", 'r["config"] != "ours" and r["p20"]]', 'r["config"] != "ours" and r["p50"]]',
+         PAGES + "test_the_networks_table_names_the_fastest_rival_that_was_timed_in_turns"),
+        ("equal kernels are slower", 'if row["ratio"] < 1)', 'if row["ratio"] <= 1)',
+         PAGES + "test_slower_kernels_are_named_the_slowest_first"),
+        ("the machine measured first", "*others, folder = sorted", "folder, *others = sorted",
+         PAGES + "test_the_summary_is_of_the_machine_measured_last"),
+        ("the farthest from what is allowed", 'worst = max(some, key=lambda r: r["p50"] / r["tolerance"])',
+         'worst = max(some, key=lambda r: r["tolerance"])', PAGES + "test_the_nearest_to_what_is_allowed_is_named"),
+    ),
+    *of(
+        "bench/plots.py",
+        ("ours over theirs in the plot", 'times = [r["p50"] / ours[work, batch] for r in found]',
+         'times = [ours[work, batch] / r["p50"] for r in found]',
+         PAGES + "test_points_of_the_networks_plot_are_theirs_over_ours"),
+        ("bytes a FLOP", 'row["tflops"] * 1e3 / row["gbytes_s"]', 'row["gbytes_s"] / row["tflops"] / 1e3',
+         PAGES + "test_points_of_the_roofline"),
+    ),
+    *of(
+        "bench/results.py",
+        ("milliseconds from 100 us on", 'if t * factor >= 1 or unit == "us":', 'if t * factor >= 0.1 or unit == "us":',
+         FILES + "test_seconds_in_three_digits"),
+    ),
+    *of(
+        "bench/machine.py",
+        ("the smallest cache", "max(found, default=64 << 20)", "min(found, default=64 << 20)",
+         MACHINE + "test_sizes_of_caches"),
+    ),
+    *of(
+        "bench/gpu.py",
+        ("registers by 4 threads", "// 8) * 8 * 32 * warps", "// 4) * 4 * 32 * warps", MACHINE + "test_occupancy"),
+        ("the faster limit", "max(flop / gpu.flops[dtype]", "min(flop / gpu.flops[dtype]",
+         MACHINE + "test_what_is_said_of_a_compiled_kernel"),
     ),
 ]

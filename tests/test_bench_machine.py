@@ -50,7 +50,7 @@ def test_a_cpu_is_named_with_what_it_can(fields, name, monkeypatch):
 
 @pytest.mark.parametrize("registers, shared, warps, share", [
     (128, 0, 4, 16 / 64), (129, 0, 4, 12 / 64), (32, 100 << 10, 4, 8 / 64), (32, 0, 8, 1.0), (32, 0, 1, 32 / 64),
-    (255, 227 << 10, 8, 8 / 64), (0, 0, 4, 1.0),
+    (100, 0, 4, 16 / 64), (255, 227 << 10, 8, 8 / 64), (0, 0, 4, 1.0),
 ])  # fmt: skip
 def test_occupancy(registers, shared, warps, share):
     """65,536 registers, 228 KB, 64 warps and 32 programs a multiprocessor."""

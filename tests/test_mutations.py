@@ -17,7 +17,8 @@ LISTS = [
     pytest.param(mutations.MUTATIONS, id="all"),
     pytest.param(program_mutations.FIRST, id="programs"),
     pytest.param(program_mutations.REST, id="programs, more", marks=pytest.mark.slow),
-    pytest.param(judge_mutations.MUTATIONS, id="judges"),
+    pytest.param(judge_mutations.FIRST, id="judges"),
+    pytest.param(judge_mutations.REST, id="judges, more", marks=pytest.mark.slow),
     pytest.param(gpu_mutations.MUTATIONS, id="gpu", marks=ON_TRITON),
 ]
 EACH = [pytest.param(m, id=f"{m.file}: {m.name}", marks=rows.marks) for rows in LISTS for m in rows.values[0]]

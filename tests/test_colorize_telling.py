@@ -9,14 +9,15 @@ import tifffile
 from PIL import Image
 
 from colorize import Colorizer, files, memory, metadata, tags
+from colorize import colorizer as colorizer_module
 from colorize.images import read, write
 from colorize.paths import Job
 from colorize.picture import from_array, from_pil
 from colorize.session import Choice, Session
-from nn import Network
+from nn import Network, tiles
 from tests import colorize_call
 from tests.drawn import draw
-from tests.picture_files import grey, luminance, network, profile_of, written
+from tests.picture_files import grey, luminance, network, profile_of, srgb, written
 
 call, weights = colorize_call.call, colorize_call.weights  # fixtures
 
@@ -209,6 +210,26 @@ def test_what_the_network_sees_keeps_its_proportions(size, longest, want):
 def test_a_grey_profile_fits_no_colors():
     picture = from_pil(draw(0))
     assert not picture.notes
-    image = draw(0)
-    image.info["icc_profile"] = profile_of("gray", gamma=1.8)
+    profile, image = profile_of("gray", gamma=1.8), draw(0)
+    image.info["icc_profile"] = profile
     assert from_pil(image).notes == ["its color profile does not fit or is damaged, and was ignored"]
+    for mode in ("L", "LA"):
+        grey_one = draw(0).convert(mode)
+        grey_one.info["icc_profile"] = profile
+        picture, codes = from_pil(grey_one), np.asarray(draw(0).convert("L")) / 255
+        assert not picture.notes and np.abs(picture.luminance - srgb(codes**1.8)).max() < 2e-4
+
+
+def test_a_small_picture_needs_no_room_for_a_tile(monkeypatch):
+    """Where the whole picture fits, the smallest tile need not."""
+    monkeypatch.setattr(memory, "resident", lambda: 1000)
+    net = network()
+    each = tiles.bytes_per_pixel(net.settings, 4) + colorizer_module.WORKSPACE
+    least = tiles.smallest_side(net.settings)
+    for pixels, told in ((64 * 64, False), (100 * 100, True)):
+        colorizer = Colorizer(net, max_memory=int(1000 + colorizer_module.RESERVE + each * 70 * 70))
+        if told:
+            with pytest.raises(MemoryError, match="at least .* are needed"):
+                colorizer.tile_side(pixels)
+        else:
+            assert colorizer.tile_side(pixels) == least

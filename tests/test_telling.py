@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,8 @@ from nn import Adadelta, Network
 from tests.drawn import draw_folder
 from tests.runs import TINY, arrays, error_line, lines, new, seven_pictures, train
 from train import interruption, metrics
-from train.checkpoint import CHECKPOINT, load
+from train.checkpoint import CHECKPOINT, WEIGHTS, load
+from train.chroma import evaluate
 from train.data import scan
 from train.interruption import Interruption
 from train.metrics import Bar
@@ -132,3 +134,26 @@ def test_a_run_goes_on_in_its_own_precision_and_classes(tmp_path, capsys):
     assert train("--resume", run, "--steps", 2) == 0
     settings = json.loads((run / "settings.json").read_text())
     assert (settings["dtype"], settings["steps"], settings["width"]) == ("float64", 2, float(TINY[1]))
+
+
+class Stopped:
+    """A SIGTERM that came before the first step's end."""
+
+    signal = signal.SIGTERM
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_held_out_pictures_are_measured_unless_in_a_hurry(photos, tmp_path, monkeypatch):
+    held_out = draw_folder(tmp_path / "held out", classes=("new",), each=3, width=60, height=48)
+    how = ("--held-out", held_out, "--color-space", "yuv")
+    assert new(photos, tmp_path / "run", 2, *how) == 0
+    (told,) = [m["held_out"] for m in lines(tmp_path / "run") if "held_out" in m]
+    assert told == pytest.approx(asdict(evaluate(Network.load(tmp_path / "run" / WEIGHTS), scan(held_out, 16))))
+    monkeypatch.setattr("train.__main__.Interruption", Stopped)
+    assert new(photos, tmp_path / "stopped", 9, *how) == 143
+    assert load(tmp_path / "stopped").progress.step == 1 and len(lines(tmp_path / "stopped")) == 1, "no measurement"

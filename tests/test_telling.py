@@ -80,6 +80,15 @@ def test_the_length_is_the_one_that_was_given_last(given, saved, want):
     assert {name: settings[name] for name in none} == none | want
 
 
+def test_defaults_are_the_measured_ones():
+    """Of the paper, and of the trials that chose the rest: another value is another network after the same time."""
+    settings = settle(parse(["photos", "--out", "x", "--backend", "reference"]), None)
+    want = {"width": 1, "crop": 224, "batch": 128, "alpha": 1 / 300, "lr": 1, "rho": 0.95, "eps": 1e-8, "scale": 1000,
+            "decay": 0, "init": "he", "fusion": "sigmoid", "class_loss": "softmax", "color_space": "lab",
+            "global_size": 224, "near_grey": 3, "epochs": 11}  # fmt: skip
+    assert {name: settings[name] for name in want} == want
+
+
 def test_totals_are_those_of_the_steps(photos, tmp_path, capsys):
     assert new(photos, tmp_path / "run", 7, "--batch", 5) == 0
     told, progress = capsys.readouterr().out, load(tmp_path / "run").progress

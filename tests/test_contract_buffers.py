@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernels import dispatch
-from kernels.arrays import FLOATS
+from kernels.arrays import FLOATS, check_writable
 from tests.contract_calls import ALL, ARRAYS, BUFFERS, CALLS, PREPARE, allowed, drawn, refused
 from tests.test_contracts import DTYPES, NO_CHOICE, other_shapes
 
@@ -44,6 +44,14 @@ def test_buffers_that_cannot_be_written_are_refused_by_name(function, name):
         else:
             refused(function, inputs, results | {name: wrong}, says="out ")
             refused(function, inputs, results | {name: wrong}, says=what)
+
+
+def test_a_single_row_without_a_step_and_memory_of_a_gpu_can_be_written():
+    """NumPy gives sides of 1 any step, and CuPy's flags do not say whether an array is writable."""
+    inputs, _ = drawn("linear.forward")
+    y = np.lib.stride_tricks.as_strided(np.zeros(5, np.float32), (1, 5), (0, 4))
+    allowed("linear.forward", inputs | {"x": inputs["x"][:1]}, {"y": y})
+    check_writable("op", "y", SimpleNamespace(strides=(4,), shape=(5,), flags=None))
 
 
 def within(memory, a, start):

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench import diff, kernels, network, options, results
+from bench import CheckError, diff, kernels, network, options, results
 from bench.cases import Case, cases
 from bench.ceilings import Ceilings
+from bench.check import Allowed, allowed, compare
 from bench.timing import Race, Times
 from bench.torch_configs import Config
+from kernels.compare import tolerance
 from nn import Settings
 from nn.architecture import layers
 
@@ -45,6 +47,35 @@ def test_adadelta_moves_every_parameter_seven_times_and_a_half():
     parameters = sum(spec.parameters for part in layers(SETTINGS).values() for spec in part)
     (case,) = [c for c in cases(SETTINGS, 32, 3) if c.op == "adadelta"]
     assert case.bytes(np.float32) == 28 * parameters and case.bytes(np.float16) == 30 * parameters and not case.flops
+
+
+@pytest.mark.parametrize("layer, work, backend, dtype, name, wanted", [
+    ("low.1", "forward", "cpu", "float32", "y", 12 * tolerance("float32", 72)),
+    ("low.1", "backward", "cpu", "float32", "db", tolerance("float32", 768)),
+    ("low.1", "forward", "cpu", "bfloat16", "y", 2 * tolerance("bfloat16", 72, "float16")),
+    ("low.1", "forward", "gpu", "float16", "y", tolerance("float16", 72, "float16", 0)),
+    ("color.1", "forward", "gpu", "float16", "y", tolerance("float16", 144, "float16", 1)),
+    ("color.1", "backward", "gpu", "float16", "dx", tolerance("float16", 9 * 8 * 4, "float16", 1)),
+    ("color.1", "backward", "gpu", "float16", "dw", tolerance("float16", 192, "float32", 0)),
+    ("fusion", "backward", "gpu", "float16", "dw", tolerance("float16", 48, "float32", 2)),
+    ("pixels", "encode", "cpu", "float32", "luminance", 16 * tolerance("float32", 3)),
+])  # fmt: skip
+def test_what_is_allowed(layer, work, backend, dtype, name, wanted):
+    (case,) = [c for c in cases(SETTINGS, 32, 3) if (c.layer, c.work) == (layer, work) and c.op != "upsample2x"]
+    stored = "float16" if dtype == "bfloat16" else None
+    assert allowed(case, name, backend, dtype, stored).value == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("off, said", [(0.9, ""), (7.5, ""), (8.5, "1 of 10001 elements off"), (np.nan, "1 of 10001")])
+def test_single_elements_that_a_check_lets_through(off, said):
+    want = np.ones(10_001)
+    got = want.copy()
+    got[7] += off * 1e-3
+    if not said:
+        compare("y", got, want, Allowed(1e-3, "here"))
+        return
+    with pytest.raises(CheckError, match=rf"tolerance 1.00e-03 \(here\); {said}[^\n]*the first:\n  \[7\]: got"):
+        compare("y", got, want, Allowed(1e-3, "here"))
 
 
 def race(others=0.0, **seconds):

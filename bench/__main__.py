@@ -1,5 +1,10 @@
 """`python -m bench COMMAND`: see `--help` of each command."""
 
+from kernels import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -38,9 +43,6 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"bench {argv[0]}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # a reader such as `head` has enough
-        return 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
-from kernels import conv3x3
+from kernels import conv3x3, program
+
+program.begin()  # so that Ctrl-C and `| head` end it quietly
 
 
 def show(title, image):

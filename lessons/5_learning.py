@@ -14,8 +14,10 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
-from kernels import color
+from kernels import color, program
 from nn import Adadelta, Network
+
+program.begin()  # so that Ctrl-C and `| head` end it quietly
 
 SIDE, CLASSES = 32, ("meadow", "desert")
 SKY = {"meadow": (0.45, 0.65, 0.95), "desert": (0.75, 0.70, 0.60)}

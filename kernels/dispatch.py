@@ -3,6 +3,7 @@
 There is no registry and no silent fallback: a backend that is missing or cannot run here is an error that says so.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -105,3 +106,10 @@ def add(total: Any, x: Any, backend: str) -> None:
         import_module("kernels.simd_fork").add(total, x)
     else:
         total += x
+
+
+def compile_ahead(passes: Callable[[], object], backend: str) -> None:
+    """Compiles what `passes` will need, where the backend does that before it runs. What `passes` writes is garbage
+    until it is written again, what `prepare` returned must be prepared again."""
+    if backend == "cpu":
+        import_module("kernels.simd_ahead").compile_ahead(passes)

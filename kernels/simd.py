@@ -14,11 +14,12 @@ first two once for all levels). LTBC_THREADS sets the number of threads, LTBC_CA
 """
 
 import ctypes
-import hashlib
 import os
 import platform
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,6 @@ import numba
 import numpy as np
 from llvmlite import binding
 from numba.core import config as numba_config
-from numba.core import event
 
 from kernels.cores import cores
 
@@ -89,51 +89,6 @@ def cpu_name() -> str:
     return f"{name} ({binding.get_host_cpu_name()})"
 
 
-# Compiled code: `compiled` caches under the level and a digest of these sources, below which Numba's own index
-# distinguishes CPUs and their features: a folder shared between machines or versions never serves a wrong entry.
-
-
-def cache_folder() -> Path:
-    root = os.environ.get("LTBC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "ltbc")
-    sources = sorted(Path(__file__).parent.glob("simd*.py"))
-    digest = hashlib.sha256(b"".join(f.read_bytes() for f in sources) + numba.__version__.encode()).hexdigest()
-    return Path(root, f"{binding.get_host_cpu_name()}-{LEVEL}-{digest[:12]}")
-
-
-CACHE = str(cache_folder())
-KERNELS: set[Any] = set()  # what `compiled` decorates
-
-
-def compiled(function: Any) -> Any:
-    """Decorates a kernel: compiled on its first call, kept on disk, runs without the interpreter's lock."""
-    KERNELS.add(function)
-    ours, config.CACHE_DIR = config.CACHE_DIR, CACHE
-    try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
-    finally:
-        config.CACHE_DIR = ours
-
-
-def inlined(function: Any) -> Any:
-    """Decorates what kernels are made of."""
-    return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
-
-
-class Progress(event.Listener):
-    """Says on stderr that something is compiled, since the first start takes a while."""
-
-    def on_start(self, e: event.Event) -> None:
-        kernel = e.data["dispatcher"].py_func
-        if kernel in KERNELS:
-            print(f"cpu: compiling {kernel.__module__[8:]}.{kernel.__name__} for {LEVEL}", file=sys.stderr)
-
-    def on_end(self, e: event.Event) -> None:
-        pass
-
-
-event.register("numba:compile", Progress())
-
-
 # Threads: a kernel takes (first, last, scratch, *arguments) and does units first..last. Any thread may do any unit.
 
 
@@ -174,6 +129,9 @@ PIECES = 16  # a thread, at most: they are taken for next to nothing
 
 def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
     """Runs `kernel(first, last, scratch address, *arguments)` over all units, `scratch` bytes a thread."""
+    if rehearsing():
+        LOCAL.noted.append((kernel, tuple(map(numba.typeof, (0, 0, 0, *arguments)))))
+        return
     own = address(workspace("scratch", scratch))
     if Pool.size == 1 or units < 2:
         kernel(0, units, own, *arguments)
@@ -185,6 +143,20 @@ def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
 
 
 LOCAL = threading.local()
+
+
+@contextmanager
+def rehearsal() -> Iterator[list[tuple[Any, tuple]]]:
+    """Within it, this thread's launches do nothing but note (kernel, types of its arguments)."""
+    LOCAL.noted = []
+    try:
+        yield LOCAL.noted
+    finally:
+        del LOCAL.noted
+
+
+def rehearsing() -> bool:
+    return hasattr(LOCAL, "noted")
 
 
 def workspace(name: str, size: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.simd import LANES, LIKE, address, compiled, launch, threads
+from kernels.simd import LANES, LIKE, address, launch, threads
+from kernels.simd_compiler import compiled
 from kernels.simd_matrix import arithmetic
 from kernels.simd_tile import ROWS, multiply_add
 from kernels.simd_vector import F32, FLOATS, I32, I64, is_half, load_ir, store_ir

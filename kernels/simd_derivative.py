@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, SPARE_ROWS, Image, address, compiled, inlined, launch, whole, workspace
+from kernels.simd import LANES, LIKE, SPARE_ROWS, Image, address, launch, whole, workspace
+from kernels.simd_compiler import compiled, inlined
 from kernels.simd_vector import derivative, load, load_part, size_of, splat, store, store_part
 
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, address, compiled, launch
+from kernels.simd import LANES, LIKE, address, launch
+from kernels.simd_compiler import compiled
 from kernels.simd_vector import load_part, size_of, store_part
 
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, PANEL, address, compiled, launch, workspace
+from kernels.simd import LANES, LIKE, PANEL, address, launch, workspace
+from kernels.simd_compiler import compiled
 from kernels.simd_matrix import arithmetic, panels
 from kernels.simd_tile import STEP, STEP_ROWS, narrow_tile_of_steps, tile_of_steps
 from kernels.simd_vector import copy_steps, load, load_part, same, size_of, store_steps

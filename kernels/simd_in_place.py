@@ -4,7 +4,8 @@ and the runs of neighboring pixels lie one stride apart, as the rows of a matrix
 `simd_windows.convolve` takes this way where rows of anchors fill register tiles, else it gathers windows first.
 """
 
-from kernels.simd import LEVEL, PANEL, compiled, inlined
+from kernels.simd import LEVEL, PANEL
+from kernels.simd_compiler import compiled, inlined
 from kernels.simd_matrix import finish_row, multiply
 from kernels.simd_tile import ROWS, STEP
 from kernels.simd_vector import size_of

@@ -21,10 +21,9 @@ from kernels.simd import (
     PANEL,
     address,
     aligned,
-    compiled,
-    inlined,
     launch,
 )
+from kernels.simd_compiler import compiled, inlined
 from kernels.simd_tile import (
     ROWS,
     STEP,

@@ -21,7 +21,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from kernels.simd import address, aligned, compiled, inlined
+from kernels.simd import address, aligned
+from kernels.simd_compiler import compiled, inlined
 from kernels.simd_shared import (
     FLOATING,
     INTEGERS,

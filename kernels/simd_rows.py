@@ -5,7 +5,8 @@ A training step needs them once between two updates: to write and keep the packe
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, PANEL, Image, address, compiled, launch, workspace
+from kernels.simd import LANES, LIKE, PANEL, Image, address, launch, workspace
+from kernels.simd_compiler import compiled
 from kernels.simd_matrix import (
     STEPS_BLOCK,
     arithmetic,

@@ -11,7 +11,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernels.simd import LANES, LIKE, Image, address, compiled, launch
+from kernels.simd import LANES, LIKE, Image, address, launch
+from kernels.simd_compiler import compiled
 from kernels.simd_derivative import BANDS
 from kernels.simd_vector import (
     F32,

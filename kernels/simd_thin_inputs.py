@@ -12,7 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.simd import LANES, LIKE, Image, address, compiled, inlined, launch
+from kernels.simd import LANES, LIKE, Image, address, launch
+from kernels.simd_compiler import compiled, inlined
 from kernels.simd_vector import (
     F32,
     FLOATS,

@@ -12,7 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.simd import ARITHMETIC, BFLOAT16, LANES, LIKE, Image, address, aligned, compiled, launch
+from kernels.simd import ARITHMETIC, BFLOAT16, LANES, LIKE, Image, address, aligned, launch
+from kernels.simd_compiler import compiled
 from kernels.simd_matrix import arithmetic
 from kernels.simd_tile import multiply_add
 from kernels.simd_vector import (

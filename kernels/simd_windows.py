@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.simd import LANES, LEVEL, LIKE, PANEL, Image, address, compiled, inlined, launch, threads
+from kernels.simd import LANES, LEVEL, LIKE, PANEL, Image, address, launch, threads
+from kernels.simd_compiler import compiled, inlined
 from kernels.simd_in_place import block_rows, fills_tiles, multiply_in_place
 from kernels.simd_matrix import arithmetic, finish_row, multiply, panel_bytes, panels, slot
 from kernels.simd_tile import ROWS, STEP

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kernels.simd import FLOAT32, LANES, LIKE, address, compiled, launch
+from kernels.simd import FLOAT32, LANES, LIKE, address, launch
+from kernels.simd_compiler import compiled
 from kernels.simd_vector import load_part, muladd, root, size_of, splat, store_part
 
 UNIT = 1 << 16  # parameters

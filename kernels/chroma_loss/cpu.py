@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, address, allocate, check_storage, compiled, deliver, launch
+from kernels.simd import LANES, LIKE, address, allocate, check_storage, deliver, launch
+from kernels.simd_compiler import compiled
 from kernels.simd_vector import lanes_sum, load_part, muladd, size_of, splat, store_part
 
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from kernels.simd import check_storage, compiled, deliver, launch
+from kernels.simd import check_storage, deliver, launch
+from kernels.simd_compiler import compiled
 
 
 def value_and_gradient(z, labels, scale, kind, *, out=None):

@@ -5,7 +5,8 @@ from functools import lru_cache
 import numpy as np
 
 from kernels.color import CHANNELS, LUMA, RGB_TO_XYZ, U_RANGE, U_SCALE, V_RANGE, V_SCALE, WHITE
-from kernels.simd import compiled, inlined, launch
+from kernels.simd import launch
+from kernels.simd_compiler import compiled, inlined
 
 TO_F = RGB_TO_XYZ / WHITE[:, None]
 FROM_F = np.linalg.inv(RGB_TO_XYZ) * WHITE

@@ -23,11 +23,10 @@ from kernels.simd import (
     LIKE,
     PANEL,
     address,
-    compiled,
-    inlined,
     launch,
     threads,
 )
+from kernels.simd_compiler import compiled, inlined
 from kernels.simd_matrix import arithmetic, multiply, panels
 from kernels.simd_tile import ROWS, STEP
 from kernels.simd_transform import transform, transform_finish

@@ -6,7 +6,8 @@ A panel of every product after the other, then the next panel: the order in whic
 import numpy as np
 
 from kernels.conv3x3.winograd import ALGORITHMS, STRIDE2_DX
-from kernels.simd import LANES, LIKE, PANEL, address, aligned, compiled, launch, workspace
+from kernels.simd import LANES, LIKE, PANEL, address, aligned, launch, workspace
+from kernels.simd_compiler import compiled
 from kernels.simd_matrix import arithmetic, panel_bytes, panels
 from kernels.simd_tile import STEP
 from kernels.simd_transform import transform, transform_steps

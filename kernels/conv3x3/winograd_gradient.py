@@ -11,7 +11,8 @@ end; how many depends on the shapes alone.
 import numpy as np
 
 from kernels.conv3x3.winograd import ALGORITHMS
-from kernels.simd import LANES, LIKE, PANEL, address, compiled, inlined, launch, workspace
+from kernels.simd import LANES, LIKE, PANEL, address, launch, workspace
+from kernels.simd_compiler import compiled, inlined
 from kernels.simd_matrix import arithmetic, panels
 from kernels.simd_tile import STEP, STEP_ROWS, tile_of_steps
 from kernels.simd_transform import transform, transform_steps

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kernels.simd import LANES, LIKE, address, check_storage, compiled, deliver, launch, target
+from kernels.simd import LANES, LIKE, address, check_storage, deliver, launch, target
+from kernels.simd_compiler import compiled
 from kernels.simd_vector import load, load_part, prefetch, size_of, store, store_part
 
 

@@ -7,7 +7,8 @@ R[0][0], R[0][1], R[1][0], R[1][1] of the contract: kind 2p + u.
 import numpy as np
 
 from kernels.arrays import ACTIVATIONS
-from kernels.simd import LANES, LIKE, address, check_storage, compiled, deliver, image, launch, target
+from kernels.simd import LANES, LIKE, address, check_storage, deliver, image, launch, target
+from kernels.simd_compiler import compiled
 from kernels.simd_derivative import output_gradient
 from kernels.simd_gradient import Run, weight_gradient
 from kernels.simd_matrix import over, packed, prepare  # noqa: F401

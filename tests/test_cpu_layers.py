@@ -13,6 +13,7 @@ from kernels.arrays import ACTIVATIONS
 from kernels.conv3x3 import winograd
 from tests import helpers
 from tests.cpu_checks import THREADS, amplification, border, check, drawn
+from tests.cpu_memory import Memory
 
 DTYPES = pytest.mark.parametrize("dtype", [bfloat16, np.float32])
 
@@ -134,22 +135,24 @@ THROUGH = [
 @pytest.mark.parametrize("op, sizes, options", THROUGH)
 def test_gradients_through_the_activation_before(op, sizes, options, before, dtype):
     """dx is that of the contract times the derivative, written over x or not; dw and db are what they are without."""
-    case = drawn(op, sizes, **options)
-    if before == "sigmoid":  # as it leaves x
-        case = case.converted(lambda k, a: 1 / (1 + np.exp(-a)) if k == "x" else a)
-    stored = case.converted(lambda k, a: border(k, a.astype(np.float32 if k == "b" else dtype)))
-    y = helpers.forward(stored, "cpu")
-    dx, dw, db = helpers.backward(stored, y, "cpu")
-    x = stored.arguments["x"].copy()
-    found = helpers.backward(stored, y, "cpu", through=before)
-    want = arrays.activation_backward(dx.astype(np.float64), x.astype(np.float64), before)
-    if before == "sigmoid":  # rounded once more, and twice in the derivative
-        roundings = 1.1 if dtype is bfloat16 else 4
-        np.testing.assert_allclose(found[0].astype(np.float64), want, rtol=roundings * float(finfo(dtype).eps))
-    else:
-        np.testing.assert_array_equal(found[0].astype(np.float64), want)
-    np.testing.assert_array_equal(x, stored.arguments["x"])
-    over = helpers.backward(stored, y, "cpu", through=before, out=(stored.arguments["x"], None, None))
+    left = {"none": lambda x: x, "relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x))}[before]
+    case = drawn(op, sizes, **options).converted(lambda k, a: left(a) if k == "x" else a)
+    with Memory() as memory:
+        stored = case.converted(lambda k, a: memory.place(k, a.astype(np.float32 if k == "b" else dtype)))
+        y = helpers.forward(stored, "cpu")
+        dx, dw, db = helpers.backward(stored, y, "cpu")
+        x = stored.arguments["x"].copy()
+        found = helpers.backward(stored, y, "cpu", through=before)
+        memory.check()
+        want = arrays.activation_backward(dx.astype(np.float64), x.astype(np.float64), before)
+        if before == "sigmoid":  # rounded once more, and twice in the derivative
+            roundings = 1.1 if dtype is bfloat16 else 4
+            np.testing.assert_allclose(found[0].astype(np.float64), want, rtol=roundings * float(finfo(dtype).eps))
+        else:
+            np.testing.assert_array_equal(found[0].astype(np.float64), want)
+        memory.inputs.clear()
+        over = helpers.backward(stored, y, "cpu", through=before, out=(stored.arguments["x"], None, None))
+        memory.check()
     assert over[0] is stored.arguments["x"]
     for once, again in zip((found[0], dw, db), over):
         np.testing.assert_array_equal(once, again)

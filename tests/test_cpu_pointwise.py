@@ -141,10 +141,12 @@ def test_other_dtypes_are_rejected():
 def test_gradients_of_a_fork_add_up_like_numpy(shape, dtype):
     rng = np.random.default_rng(3)
     draw = lambda: rng.standard_normal(shape).astype(dtype)  # noqa: E731
-    total, x = dispatch.allocate(shape, dtype, "cpu"), draw()
-    total[...] = draw()
-    expected = (total.astype(np.float32) + x.astype(np.float32)).astype(dtype)
-    dispatch.add(total, x, "cpu")
+    with Memory() as memory:
+        total, x = memory.allocate(shape, dtype), memory.place("x", draw())
+        total[...] = draw()
+        expected = (total.astype(np.float32) + x.astype(np.float32)).astype(dtype)
+        dispatch.add(total, x, "cpu")
+        memory.check()
     np.testing.assert_array_equal(total, expected)
     channels_first = np.moveaxis(np.moveaxis(x, 3, 0).copy(), 0, 3)  # what the kernel does not read
     dispatch.add(channels_first, x, "cpu")

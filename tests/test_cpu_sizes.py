@@ -54,6 +54,8 @@ def test_every_width(dtype):
     for op, sizes in (("conv3x3", dict(Cin=8, Cout=40)), ("upsample2x_conv3x3", dict(Cin=16, Cout=12))):
         check(drawn(op, dict(N=2, H=9, W=56) | sizes), dtype)
     check(drawn("fusion", dict(N=2, H=9, W=28, Cm=20, Cg=8, Cout=40)), dtype)
+    check(drawn("conv3x3", dict(N=1, H=67, W=28, Cin=4, Cout=8)), dtype)  # several rows a block, and a smaller one
+    check(drawn("conv3x3", dict(N=2, H=17, W=55, Cin=12, Cout=8), stride=2), dtype)  # dx ends between two phases
 
 
 @DTYPES

@@ -140,9 +140,10 @@ def test_micro_batches_sum_to_the_whole_batch(case, micro_batch):
         np.testing.assert_array_equal(final, net.gradients.views[f"{name}.weight"], err_msg=name)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_micro_batches_of_the_cpu_backend(dtype):
-    """As near to exact gradients as the whole batch: smaller ones may take other algorithms, which round elsewhere."""
+@pytest.mark.parametrize("dtype, bound, of_loss", [("float32", 2e-5, 2e-6), ("bfloat16", 0.15, 2e-4)])
+def test_micro_batches_of_the_cpu_backend(dtype, bound, of_loss):
+    """As near to exact gradients as the whole batch: smaller ones may take other algorithms, which round elsewhere.
+    Measured on AVX2 and AVX-512: 8e-7 and 9e-8, 0.05 and 1.2e-5."""
     net, batch = make(width=0.25, dtype=dtype, backend="cpu", images=5)
     exact, same = make(width=0.25, images=5)
     for name, view in (net.low_precision or net.parameters).views.items():
@@ -151,8 +152,8 @@ def test_micro_batches_of_the_cpu_backend(dtype):
     error = lambda: np.linalg.norm(net.gradients.flat - exact.gradients.flat)  # noqa: E731
     whole, net.micro_batch = error(), 2
     losses.append(net.loss_and_gradients(**batch))
-    assert error() < 1.5 * whole < 0.1 * np.linalg.norm(exact.gradients.flat)
-    np.testing.assert_allclose([x["total"] for x in losses], losses[0]["total"], rtol=1e-3)
+    assert error() < 1.5 * whole < bound * np.linalg.norm(exact.gradients.flat)
+    np.testing.assert_allclose([x["total"] for x in losses], losses[0]["total"], rtol=of_loss)
 
 
 def test_the_cpu_backend_splits_large_batches():

@@ -162,6 +162,6 @@ MUTATIONS = [
         ("the true class as any", "-1.0 if k == labels[n] else 1.0", "1.0", f"{P}test_class_loss[sigmoid]"),
     ),
     *of("color/cpu", ("mirrored one pixel off", "2 * width - 1 - j if flip", "2 * width - j if flip", f"{P}test_color")),
-    *of("simd_fork", ("whole vectors at the end", "left, to_c = channels - c,", "left, to_c = LANES,",
+    *of("simd_fork", ("whole vectors of a sum", "left, to_c = channels - c,", "left, to_c = LANES,",
                       f"{P}test_gradients_of_a_fork_add_up_like_numpy")),
 ]  # fmt: skip

@@ -218,23 +218,6 @@ def test_amx_compiles(tmp_path):
     assert found.stdout == "[]\n", found.stderr
 
 
-# What differs between levels is compiled anew for each, so each gets the storage whose code it does not share: float32
-# is the same code with and without bf16 instructions, and 8 lanes are those of AVX2 and of generic CPUs.
-STORAGE = {"avx512_bf16": "bfloat16", "avx512": "bfloat16", "avx2": "bfloat16", "generic": "float32"}
-
-
-@pytest.mark.slow  # compiles everything anew
-@pytest.mark.parametrize("level", [level for level in simd.available() if level != simd.LEVEL])
-def test_every_level(level):
-    """The large cases of every operation once more, in a process that is forced to that level."""
-    if os.environ.get("LTBC_CPU"):
-        pytest.skip("a level is forced already")
-    chosen = f"(test_large or winograd_in_blocks) and {STORAGE[level]} or adadelta or loss"
-    found = run("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_cpu_layers.py",
-                "tests/test_cpu_pointwise.py", "-k", chosen, LTBC_CPU=level, HYPOTHESIS_PROFILE="mutations")
-    assert found.returncode == 0 and " passed" in found.stdout, found.stdout[-3000:]
-
-
 @compiled
 def count_units(first, last, scratch, like, factor, counts, table, add, fail):
     """A kernel with arguments of every kind."""

@@ -85,7 +85,7 @@ def test_tarfile_reads_the_shards(shards, photos):
 
 
 def test_webdataset_reads_the_shards(shards):
-    wds = pytest.importorskip("webdataset")
+    wds = pytest.importorskip("webdataset", reason="that others read our shards needs pip install webdataset")
     dataset = wds.WebDataset(str(shards / "{000000..000002}.tar"), shardshuffle=False).decode("rgb8")
     samples = [(s["__key__"], s["png"], s["cls"]) for s in dataset]
     pictures = scan(shards, 32)

@@ -11,9 +11,9 @@ from kernels import color
 from nn import Network
 from nn.__main__ import main
 from nn.explain import read_photo
-from tests.browser import CHROMIUM, DRIVER, browser
+from tests.browser import CHROMIUM, DRIVER, NEEDS_BROWSER, browser
 
-needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=NEEDS_BROWSER)
 
 
 @pytest.fixture(scope="module")

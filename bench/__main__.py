@@ -19,6 +19,7 @@ COMMANDS = {
     "diff": "layer by layer, every backend against the float64 reference: errors, tolerances, where they part",
     "tune": "searches tiles for the kernels of an operation and writes its table",
     "gpu": "what the compiler makes of the GPU kernels; needs no GPU",
+    "gradcheck": "gradient checkers held against each other over right and wrong pairs of forward and backward",
     "compare": "two result files: what got faster or slower beyond the noise of both",
     "report": "tables and plots of result files; --readme puts them into README.md",
 }

@@ -91,7 +91,7 @@ def _late(*_: Any) -> None:
 
 
 def main(argument: str) -> None:
-    """A task of `measured`: a line of JSON a case. Where the right pair of an entry is late, its wrong ones count so."""
+    """A task of `measured`: a line of JSON a case. Where a right pair is late, the wrong ones of its entry are, too."""
     task = json.loads(argument)
     warnings.simplefilter("ignore")  # of logarithms and overflow; the verdict tells
     if hasattr(resource, "RLIMIT_DATA"):

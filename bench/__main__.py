@@ -1,5 +1,10 @@
 """`python -m bench COMMAND`: see `--help` of each command."""
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +19,7 @@ COMMANDS = {
     "diff": "layer by layer, every backend against the float64 reference: errors, tolerances, where they part",
     "tune": "searches tiles for the kernels of an operation and writes its table",
     "gpu": "what the compiler makes of the GPU kernels; needs no GPU",
+    "gradcheck": "gradient checkers held against each other over right and wrong pairs of forward and backward",
     "compare": "two result files: what got faster or slower beyond the noise of both",
     "report": "tables and plots of result files; --readme puts them into README.md",
 }
@@ -38,9 +44,6 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"bench {argv[0]}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # a reader such as `head` has enough
-        return 0
 
 
 if __name__ == "__main__":

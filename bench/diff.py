@@ -19,7 +19,7 @@ from bench.measure.check import Allowed, allowed, compare, reference
 from bench.measure.machine import machine
 from bench.measure.work import inputs
 from ltbc.kernels.arrays import sum_dtype
-from ltbc.kernels.compare import relative_error, to_float64
+from ltbc.kernels.compare import element_errors, relative_error, to_float64
 from ltbc.nn import Network
 from ltbc.nn.backends import array_module_of
 from ltbc.nn.layers import Layer
@@ -134,6 +134,5 @@ def verdict(case: Case, name: str, got: np.ndarray, want: np.ndarray, limit: All
 
 def errors(got: np.ndarray, want: np.ndarray) -> tuple[float, float, float]:
     """(norm of the error by that of the reference, largest and mean relative error of an element)."""
-    size = np.maximum(np.abs(want), np.sqrt(np.mean(want**2)))
-    off = np.abs(got - want) / np.where(size > 0, size, 1)
-    return relative_error(got, want), float(off.max()), float(off.mean())
+    each = element_errors(got, want)
+    return relative_error(got, want), float(each.max()), float(each.mean())

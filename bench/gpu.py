@@ -5,6 +5,11 @@ never touched; what it would launch is compiled instead. So what is reported is 
 and specializations.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import argparse
 import json
 import os

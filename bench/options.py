@@ -21,7 +21,7 @@ def positive(kind: type, multiple: int = 1):
             value = kind(text)
         except ValueError:
             value = 0
-        if value <= 0 or multiple > 1 and value % multiple:
+        if not 0 < value < float("inf") or multiple > 1 and value % multiple:
             of = f" and a multiple of {multiple}" if multiple > 1 else ""
             raise argparse.ArgumentTypeError(f"must be positive{of}, got {text!r}")
         return value

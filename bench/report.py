@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import BenchError, results
+from bench.gradients.table import tables
 from bench.results import Row
 
 ROOT = Path(__file__).parent.parent
@@ -34,8 +35,10 @@ def main(argv: list[str]) -> int:
         made = pictures(rows)
         for name, draw in made.items():
             draw(folder / name)
-        results.write_file(folder / "README.md", page(rows, list(made)))
-        print(f"{folder}: README.md, {', '.join(made) or 'no plots'}")
+        texts = pages(rows, list(made))
+        for name, text in texts.items():
+            results.write_file(folder / name, text)
+        print(f"{folder}: {', '.join(texts)}, {', '.join(made) or 'no plots'}")
     if args.readme:
         put(args.readme, summaries(found))
     return 0
@@ -152,8 +155,19 @@ def slow_rows(kernels: Rows) -> list[str]:
     return [text + (f"; slower are {named} (ratio; ? marks noisy ones)." if slow else "."), ""]
 
 
+def pages(rows: Rows, plots: list[str]) -> dict[str, str]:
+    """The texts beside the CSV files, by name."""
+    found, checkers = {"README.md": page(rows, plots)}, of(rows, command="gradcheck")
+    if checkers:
+        lines = ["# Gradient checkers held against each other", "", f"Measured on {on(checkers[0])}.", "",
+                 "`python -m bench gradcheck` runs each of them, with its own defaults, over the pairs of forward and "
+                 "backward in [bench/gradients](../../gradients). Seconds and calls are medians.", ""]  # fmt: skip
+        found["gradcheck.md"] = "\n".join([*lines, *tables(checkers), ""])
+    return found
+
+
 def page(rows: Rows, plots: list[str]) -> str:
-    """Everything of one machine."""
+    """Everything of one machine but for gradient checkers."""
     lines = [f"# {rows[0]['gpu'] or rows[0]['cpu']}", "", f"Measured on {on(rows[0])}.",
              "Ratio: PyTorch's time / ours.", ""]  # fmt: skip
     lines += [line for plot in plots for line in (f"![{plot.removesuffix('.png')}]({plot})", "")]
@@ -167,6 +181,8 @@ def page(rows: Rows, plots: list[str]) -> str:
         lines += ["## Scaling", "", *scaling_table(scaling)]
     if errors := of(rows, command="diff"):
         lines += ["## Errors", "", *nearest(errors), "", "Every result: [diff.csv](diff.csv).", ""]
+    if of(rows, command="gradcheck"):
+        lines += ["## Gradient checkers", "", "[gradcheck.md](gradcheck.md), of [gradcheck.csv](gradcheck.csv).", ""]
     return "\n".join(lines)
 
 

@@ -4,9 +4,13 @@ Nothing is overwritten without --force, and each file is written whole or not at
 made is named, the others are colored, and the exit code is 1; 2 for a wrong command line, 130 for an interruption.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import argparse
 import logging
-import os
 import sys
 import warnings
 
@@ -37,9 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (ImageError, WeightsError) as error:
         return fail(str(error))
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing it would complain again
-            return 1
         return fail(f"{error.filename or chosen.out}: {error.strerror or error}")
 
 

@@ -75,7 +75,7 @@ class Colorizer:
         self.net, self.settings, self.max_memory = weights, weights.settings, max_memory
         by_default = 3 * self.settings.global_size or WITHOUT_GLOBAL
         self.render_size = None if render_size == FULL else int(render_size or by_default)
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
 
     @overload
     def __call__(
@@ -126,11 +126,14 @@ class Colorizer:
         self, luminance: np.ndarray, style: np.ndarray | None = None, blend: float = 1
     ) -> tuple[join.Chroma, np.ndarray | None]:
         """(chroma, class probabilities or None) for grey codes `[H, W]`; style: grey codes of another picture."""
-        if style is not None and not self.settings.global_size:
+        has_global = self.settings.global_size > 0
+        if style is not None and not has_global:
             raise ValueError("colorize: these weights have no global branch, so no style can be taken from a picture")
         seen = shrink(luminance, self.render_size)
+        with self.lock:
+            self.net.compile_ahead("colorize", lambda: self.color(seen, self.look(seen)[0] if has_global else None))
         vector = probabilities = None
-        if self.settings.global_size:
+        if has_global:
             vector, probabilities = self.look(seen)
         if style is not None:
             foreign, _ = self.look(shrink(style, self.render_size))

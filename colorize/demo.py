@@ -5,6 +5,12 @@ every held-out photograph) and loss.png; prints on the held-out photographs the 
 now and of the one that comes with the program (WEIGHTS.md), each beside grey.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin(lasting=True)
+
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -24,21 +30,25 @@ RUN, SHEET = Path("runs/demo"), "contact_sheet.png"
 CROP = 128
 # Small enough to learn something in a minute on two cores. eps: the larger, the gentler; with so few photographs
 # a network that learns faster soon knows them by heart and colorizes others worse (train/photographs/README.md).
-SETTINGS = {"width": 0.25, "crop": CROP, "batch": 8, "eps": 1e-7, "fusion": "relu", "decay": 0.5, "minutes": 1}
+SETTINGS = {"width": 0.25, "crop": CROP, "batch": 8, "eps": 1e-7, "fusion": "relu", "decay": 0.5}
 TILE, GAP, LABEL = (300, 200), 8, 26  # pixels on the contact sheet
 COLUMNS = 2  # photographs side by side
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m colorize.demo", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0, help="of training (default 1)")
+    minutes = parser.parse_args(arguments).minutes
+    length = "one minute" if minutes == 1 else f"{minutes:g} minutes"
     options = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
-    print(f"Trains a small network for {SETTINGS['minutes']:g} minute, then colorizes photographs it has not seen. "
+    print(f"Trains a small network for {length}, then colorizes photographs it has not seen. "
           "The first start compiles the kernels for this machine, which takes about half a minute.", flush=True)
-    status = train([str(PHOTOGRAPHS / "train"), "--out", str(RUN), "--force", *options])
+    status = train([str(PHOTOGRAPHS / "train"), "--out", str(RUN), "--force", "--minutes", str(minutes), *options])
     if status:
         return status
     weights = RUN / "weights.safetensors"
     photographs = sorted((PHOTOGRAPHS / "held_out").glob("*/*.jpg"))
-    networks = {"one minute": weights, "released": WEIGHTS}
+    networks = {length: weights, "released": WEIGHTS}
     draw_contact_sheet(photographs, {name: Colorizer(file) for name, file in networks.items()}, RUN / SHEET)
     draw_loss(RUN / "metrics.jsonl", RUN / "loss.png")
     held_out, backend = scan(PHOTOGRAPHS / "held_out", CROP), default_backend()

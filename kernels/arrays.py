@@ -5,7 +5,9 @@ same size wherever it occurs. The first argument that disagrees is named, with w
 """
 
 import sys
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import combinations
 from types import ModuleType
 from typing import Any
 
@@ -14,12 +16,21 @@ import numpy as np
 Array = Any  # numpy.ndarray or cupy.ndarray: CuPy is optional, so no annotation may need it
 
 ACTIVATIONS = ("none", "relu", "sigmoid")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def array_module(x: Array) -> ModuleType:
     """`cupy` for a CuPy array, else `numpy`."""
     cupy = sys.modules.get("cupy")
     return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
+
+
+def module_of(op: str, name: str, x: Array) -> ModuleType:
+    """`array_module`; raises TypeError for what is no array."""
+    xp = array_module(x)
+    if not isinstance(x, xp.ndarray):
+        raise TypeError(f"{op}: {name} must be a NumPy or CuPy array, got {type(x).__name__}")
+    return xp
 
 
 @lru_cache
@@ -36,9 +47,7 @@ def bind(op: str, **arguments: tuple[Array, str]) -> dict[str, int]:
     bound_by: dict[str, str] = {}
     module: tuple[str, ModuleType] | None = None
     for name, (x, pattern) in arguments.items():
-        xp = array_module(x)
-        if not isinstance(x, xp.ndarray):
-            raise TypeError(f"{op}: {name} must be a NumPy or CuPy array, got {type(x).__name__}")
+        xp = module_of(op, name, x)
         module = module or (name, xp)
         if xp is not module[1]:
             raise TypeError(f"{op}: {name} is a {xp.__name__} array but {module[0]} is a {module[1].__name__} array")
@@ -51,7 +60,7 @@ def bind(op: str, **arguments: tuple[Array, str]) -> dict[str, int]:
             hint = f" with {', '.join(known)}" if known else ""
             raise ValueError(f"{op}: {name} must be [{', '.join(map(str, dims))}]{hint}, got {list(shape)}")
         if not x.size:
-            raise ValueError(f"{op}: {name} is empty, {list(shape)}")
+            raise ValueError(f"{op}: {name} must not be empty, got {list(shape)}")
         for d, got in zip(dims, shape):
             if isinstance(d, str) and d not in sizes:
                 sizes[d], bound_by[d] = got, name
@@ -74,23 +83,103 @@ def check_dtypes(op: str, storage: dict[str, Array], wide: dict[str, Array] | No
             raise TypeError(f"{op}: {name} must be {sum_dtype(x.dtype)} where {first} is {x.dtype}, got {other.dtype}")
 
 
+def check_choice(op: str, name: str, value: object, choices: Sequence[str]) -> None:
+    """Raises ValueError unless the value is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{op}: {name} must be one of {', '.join(choices)}, got {shown(value)}")
+
+
 def check_activation(op: str, activation: str) -> None:
     """Raises ValueError unless `activation` is one of `ACTIVATIONS`."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"{op}: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    check_choice(op, "activation", activation, ACTIVATIONS)
 
 
-def check_out(op: str, **outputs: tuple[Array | None, tuple[int, ...]]) -> None:
-    """Checks that each `name=(buffer, shape)` that is given (not None) has that shape."""
-    for name, (buffer, shape) in outputs.items():
-        if buffer is not None and tuple(buffer.shape) != tuple(shape):
-            raise ValueError(f"{op}: out {name} must be {list(shape)}, got {list(buffer.shape)}")
+def check_flags(op: str, **flags: object) -> None:
+    """Raises TypeError unless each is True or False."""
+    for name, value in flags.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{op}: {name} must be True or False, got {shown(value)}")
+
+
+def is_integer(value: object) -> bool:
+    """Python's or NumPy's; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def check_number(op: str, name: str, value: Any, dtype: Any) -> float:
+    """The value as kernels see it, rounded to the dtype; raises TypeError for what is no number, ValueError for one
+    that is not finite there."""
+    if not (is_integer(value) or isinstance(value, (float, np.floating))):
+        raise TypeError(f"{op}: {name} must be a number, got {shown(value)}")
+    largest = float(np.finfo(dtype).max)
+    if not -largest <= value <= largest:
+        raise ValueError(f"{op}: {name} must be finite in {np.dtype(dtype)}, got {shown(value)}")
+    return float(np.dtype(dtype).type(value))
+
+
+def shown(value: object) -> str:
+    """For a message of one line: numbers and words themselves, of anything else the type."""
+    plain = isinstance(value, (str, int, float, np.generic)) or value is None
+    return repr(value) if plain else f"a {type(value).__name__}"
+
+
+def buffers(op: str, out: Any, *names: str) -> tuple[Array | None, ...]:
+    """`out` of an operation with several results: a buffer or None for each of the names. Not yet looked at."""
+    if out is None:
+        return (None,) * len(names)
+    if not isinstance(out, (tuple, list)):
+        raise TypeError(f"{op}: out must be a tuple ({', '.join(names)}), got {shown(out)}")
+    if len(out) != len(names):
+        raise ValueError(f"{op}: out must be a tuple ({', '.join(names)}), got one of {len(out)}")
+    return tuple(out)
+
+
+def check_out(
+    op: str, inputs: Mapping[str, Array | None], *, over: Array | None = None,
+    **outputs: tuple[Array | None, tuple[int, ...]],
+) -> None:
+    """Checks each `name=(buffer, shape)` that is given (not None): an array of that shape and a float dtype on the
+    device of the inputs, that can be written and lies apart from them and the other buffers. A buffer may be the input
+    `over` itself."""
+    first, device = next((name, array_module(x)) for name, x in inputs.items() if x is not None)
+    given = {f"out {name}": (buffer, shape) for name, (buffer, shape) in outputs.items() if buffer is not None}
+    for name, (buffer, shape) in given.items():
+        xp = module_of(op, name, buffer)
+        if xp is not device:
+            raise TypeError(f"{op}: {name} is a {xp.__name__} array but {first} is a {device.__name__} array")
+        if tuple(buffer.shape) != tuple(shape):
+            raise ValueError(f"{op}: {name} must be {list(shape)}, got {list(buffer.shape)}")
+        if not is_float(buffer.dtype):
+            raise TypeError(f"{op}: {name} must be of a float dtype, got {buffer.dtype}")
+        check_writable(op, name, buffer)
+    for name, (buffer, _) in given.items():
+        if buffer is not over:
+            check_apart(op, {name: buffer}, {k: x for k, x in inputs.items() if x is not None})
+    check_apart(op, {name: buffer for name, (buffer, _) in given.items()})
+
+
+def check_writable(op: str, name: str, buffer: Array) -> None:
+    """Raises ValueError for a buffer that is read-only or has one element in several places."""
+    if isinstance(buffer, np.ndarray) and not buffer.flags.writeable:
+        raise ValueError(f"{op}: {name} must be writable, got a read-only array")
+    if any(step == 0 and side > 1 for step, side in zip(buffer.strides, buffer.shape)):
+        raise ValueError(f"{op}: {name} must have memory for every element, got a broadcast array")
+
+
+def check_apart(op: str, written: dict[str, Array], others: dict[str, Array] | None = None) -> None:
+    """Raises ValueError where one of `written` shares memory with one of the others (default: with another of them)."""
+    pairs = combinations(written.items(), 2) if others is None else [
+        (one, other) for one in written.items() for other in others.items()]  # fmt: skip
+    for (name, x), (other, y) in pairs:
+        xp = array_module(x)
+        if xp.may_share_memory(x, y) and xp.shares_memory(x, y):
+            raise ValueError(f"{op}: {name} must lie apart from {other}, got arrays that share memory")
 
 
 @lru_cache
 def is_float(dtype: Any) -> bool:
     """True for float16, bfloat16, float32 and float64."""
-    return np.dtype(dtype).kind == "f" or str(dtype) == "bfloat16"
+    return str(np.dtype(dtype)) in FLOATS
 
 
 @lru_cache

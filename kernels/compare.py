@@ -83,15 +83,22 @@ def relative_error(actual: Array, reference: Array, magnitude: Array | None = No
 
     Arrays of one shape, NumPy or CuPy, any real dtype. magnitude: see above. Raises ValueError for shapes that differ.
     """
-    actual, reference = to_float64(actual), to_float64(reference)
-    if actual.shape != reference.shape:
-        raise ValueError(f"compare: shapes differ, {list(actual.shape)} and {list(reference.shape)}")
+    actual, reference, *others = arrays_of_one_shape(actual, reference, magnitude)
     if not np.isfinite(actual).all():
         return np.inf
-    error, norm = np.linalg.norm(actual - reference), np.linalg.norm(reference)
-    if magnitude is not None:
-        norm = max(norm, np.linalg.norm(to_float64(magnitude)))
-    return float(error / norm) if norm else (np.inf if error else 0.0)
+    actual, reference, *others = scaled(actual, reference, *others)
+    error, size = norm(actual - reference), max(map(norm, (reference, *others)))
+    return error / size if size else (np.inf if error else 0.0)
+
+
+def element_errors(actual: Array, reference: Array, magnitude: Array | None = None) -> np.ndarray:
+    """How far each element is off, by its own size or the array's root mean square, whichever is larger: NaN or
+    infinity where `actual` is. Arrays as in `relative_error`."""
+    actual, reference, *others = scaled(*arrays_of_one_shape(actual, reference, magnitude))
+    usual = np.maximum(np.abs(reference), others[0]) if others else reference
+    size = np.maximum(np.abs(reference), norm(usual) / max(usual.size, 1) ** 0.5)
+    off = np.abs(actual - reference)
+    return np.divide(off, size, out=np.where(off == 0, 0.0, np.inf), where=size > 0)
 
 
 def assert_close(
@@ -99,8 +106,11 @@ def assert_close(
 ) -> float:
     """Raises AssertionError unless `actual` is as near to `reference` as stated above; returns the error (1).
 
-    The message names the result, the error, the tolerance and the element that is farthest off, in one line.
+    The message names the result, the error, the tolerance and the element that is farthest off, in one line. Raises
+    ValueError for a tolerance that is no number from 0 on.
     """
+    if not 0 <= tolerance < np.inf:
+        raise ValueError(f"compare: tolerance must be a number from 0 on, got {tolerance}")
     actual, reference = to_float64(actual), to_float64(reference)
     if actual.shape != reference.shape:
         raise AssertionError(f"{name}: shape {list(actual.shape)}, the reference has {list(reference.shape)}")
@@ -110,24 +120,49 @@ def assert_close(
         bad = np.argwhere(~np.isfinite(actual))
         first = tuple(bad[0])
         raise AssertionError(f"{name}: {actual[first]} at {_index(first)}, {len(bad)} of {actual.size} not finite")
-    error = relative_error(actual, reference, magnitude)
-    floor = reference if magnitude is None else np.maximum(np.abs(reference), to_float64(magnitude))
-    size = np.maximum(np.abs(reference), np.sqrt(np.mean(floor**2)) if floor.size else 0.0)
-    off = np.abs(actual - reference)
-    outliers = off > OUTLIER * tolerance * size
-    if error > tolerance or outliers.any():
-        worst, first = (np.unravel_index(i, off.shape) for i in (np.argmax(off), np.argmax(off > tolerance * size)))
+    error, off = relative_error(actual, reference, magnitude), element_errors(actual, reference, magnitude)
+    if not error <= tolerance or not (off <= OUTLIER * tolerance).all():
+        farthest = np.abs(actual / 2 - reference / 2)
+        worst, first = (np.unravel_index(i, off.shape) for i in (np.argmax(farthest), np.argmax(off > tolerance)))
         raise AssertionError(
             f"{name}: relative error {error:.2e}, tolerance {tolerance:.2e}; worst at {_index(worst)}: "
             f"got {actual[worst]:.9g}, want {reference[worst]:.9g}; "
-            f"{np.count_nonzero(off > tolerance * size)} of {off.size} elements off, the first at {_index(first)}"
+            f"{np.count_nonzero(off > tolerance)} of {off.size} elements off, the first at {_index(first)}"
         )
     return error
 
 
+def norm(x: np.ndarray) -> float:
+    """Euclidean, of what is finite: its squares neither overflow nor vanish."""
+    largest = float(np.abs(x).max(initial=0.0))
+    return largest * float(np.linalg.norm(x / largest)) if largest else 0.0
+
+
+def scaled(*arrays: np.ndarray) -> list[np.ndarray]:
+    """All by one power of two, so that the largest of what is finite in them is about 1."""
+    largest = max(float(np.abs(x[np.isfinite(x)]).max(initial=0.0)) for x in arrays)
+    exponent = int(np.frexp(largest)[1])
+    return [np.ldexp(x, -exponent) for x in arrays]
+
+
+def arrays_of_one_shape(*arrays: Array | None) -> list[np.ndarray]:
+    """Those that are not None, in float64. Raises ValueError for shapes that differ or a magnitude not finite."""
+    found = [to_float64(x) for x in arrays if x is not None]
+    if found[0].shape != found[1].shape:
+        raise ValueError(f"compare: shapes differ, {list(found[0].shape)} and {list(found[1].shape)}")
+    if len(found) > 2:
+        found[2] = np.broadcast_to(np.abs(found[2]), found[1].shape)
+        if not np.isfinite(found[2]).all():
+            raise ValueError("compare: magnitude must be finite, got NaN or infinity")
+    return found
+
+
 def to_float64(x: Array) -> np.ndarray:
-    """x as a NumPy array of float64: from CuPy, bfloat16 or a Python number alike."""
-    return np.asarray(x.get() if hasattr(x, "get") else x).astype(np.float64)
+    """x as a NumPy array of float64: from CuPy, bfloat16 or a Python number. Raises TypeError for complex ones."""
+    array = np.asarray(x.get() if hasattr(x, "get") else x)
+    if array.dtype.kind == "c":
+        raise TypeError(f"compare: arrays must be real, got {array.dtype}")
+    return array.astype(np.float64)
 
 
 def _index(index: tuple) -> str:

@@ -11,7 +11,10 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
+from ltbc import program
 from ltbc.kernels import conv3x3
+
+program.begin()  # so that Ctrl-C and `| head` end it quietly
 
 
 def show(title, image):

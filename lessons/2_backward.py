@@ -9,12 +9,14 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
+from ltbc import program
 from ltbc.kernels import conv3x3
 from ltbc.kernels.gradcheck import GradientError, check_gradients
 
+program.begin()  # so that Ctrl-C and `| head` end it quietly
+
 rng = np.random.default_rng(0)
 x, w, b = rng.normal(size=(1, 4, 4, 2)), rng.normal(size=(3, 3, 2, 3)), rng.normal(size=3)
-
 
 # The forward pass as a matrix product: windows as rows X, weights as a matrix W. Equation (6).
 def windows(x):
@@ -54,7 +56,6 @@ print(f"dw[0,1,1,2] = {ours[1][0, 1, 1, 2]:.6f}, measured {((forward(x, moved, b
 arguments = {"x": x, "w": w, "b": b}
 errors = check_gradients(forward, backward, arguments, takes=("x", "w"), operation="ours")
 print("The checker's largest relative errors:", ", ".join(f"d{name} {error:.1e}" for name, error in errors.items()))
-
 
 # Stride 2, in a row of 8 pixels: window i lies on the pixels 2i-1, 2i, 2i+1. So pixel 2i is seen by one window, through
 # its tap 1; pixel 2i+1 by two: window i sees it through tap 2, window i+1 through tap 0. Its gradient collects them.

@@ -11,7 +11,10 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
+from ltbc import program
 from ltbc.kernels import upsample2x_conv3x3
+
+program.begin()  # so that Ctrl-C and `| head` end it quietly
 
 x = np.array([1.0, 2, 3, 4])
 w = np.array([1.0, 10, 100])  # so that the digits of a result say which tap brought what

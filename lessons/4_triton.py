@@ -17,9 +17,12 @@ import numpy as np
 if not find_spec("triton"):
     sys.exit("lesson 4 needs Triton: pip install 'triton>=3.6'. It needs no GPU.")
 
+from ltbc import program
 from ltbc.kernels import fusion
 from ltbc.kernels.fusion import gpu
 from ltbc.kernels.gpu import launch
+
+program.begin()  # so that Ctrl-C and `| head` end it quietly
 
 rng = np.random.default_rng(0)  # two images of 2 x 3 pixels, 4 mid-level channels, a global vector of 2, 3 outputs
 mid, vector = rng.normal(size=(2, 2, 3, 4)).astype("float32"), rng.normal(size=(2, 2)).astype("float32")
@@ -29,7 +32,6 @@ w, b = rng.normal(size=(6, 3)).astype("float32"), rng.normal(size=3).astype("flo
 # outputs. Sides are powers of two; what sticks out is masked: loads give 0 there, stores do nothing.
 TILE = {"BLOCK_P": 8, "BLOCK_C": 4, "BLOCK_O": 4, "num_warps": 4}
 launch.pick = lambda rows, **sizes: dict(TILE)
-
 SOURCE = open(gpu.__file__).read().split("\n")
 HIDDEN = {"CG", "CM", "COUT", "ACTIVATION", "PRECISION", *TILE}
 programs, seen, arrived = [], {}, []
@@ -77,5 +79,4 @@ s = dz.sum(1)  # adding first: one vector an image is all that the global half n
 _, dglobal, dw, _ = fusion.backward(dy, mid, vector, w, y, "sigmoid")
 print(f"dglobal: six products, added {slow[0]}, one product of the sum {(s @ w[:2].T)[0]}")
 print("equal to the project's:", np.allclose(s @ w[:2].T, dglobal), np.allclose(vector.T @ s, dw[:2]))
-
 # Try: BLOCK_P = 4 (how many programs now, and what does the mask hide?), BLOCK_C = 2 (how often do the loops run?).

@@ -14,8 +14,11 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
+from ltbc import program
 from ltbc.kernels import color
 from ltbc.nn import Adadelta, Network
+
+program.begin()  # so that Ctrl-C and `| head` end it quietly
 
 SIDE, CLASSES = 32, ("meadow", "desert")
 SKY = {"meadow": (0.45, 0.65, 0.95), "desert": (0.75, 0.70, 0.60)}
@@ -41,7 +44,7 @@ net = Network(width=1 / 16, classes=CLASSES, global_size=SIDE, fusion="relu", se
 optimizer = Adadelta(net, lr=5)  # 1 would do, in twice as many steps
 print(f"{net.parameters.flat.size:,} parameters, in {len(net.layers)} layers\n\nstep  chroma loss")
 
-for step in range(481):
+for step in range(641):
     rgb, labels = pictures(8)
     luminance, target = color.encode(rgb)
     # Forward, loss, backward: fills net.gradients. alpha weighs the scenes; with the paper's 1/300 it takes longer
@@ -49,7 +52,7 @@ for step in range(481):
     optimizer.step()  # Adadelta: moves every parameter, kernels/adadelta/README.md
     if step == 0:
         first = losses["chroma"]
-    if step % 60 == 0:
+    if step % 80 == 0:
         print(f"{step:4}  {losses['chroma']:.5f} {bar(losses['chroma'], first)}")
 
 # What it has learned, on new pictures: the mean color above and below the horizon, and the scene.

@@ -3,9 +3,13 @@
 `python -m nn explain --help`: one number of the network, written out. `python -m nn study --help`: a page to look at.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import argparse
 import json
-import os
 import sys
 
 from ltbc.nn.architecture import Settings, cost_table
@@ -69,20 +73,5 @@ def print_table(rows: list[dict], totals: dict[str, int]) -> None:
     print(COLUMNS.format("total", "", "", *(f"{total:,}" for total in totals.values())))
 
 
-def run() -> int:
-    """`main`, for an output that ends early (`| head`) or a disk that is full."""
-    try:
-        main()
-        sys.stdout.flush()
-        return 0
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or closing it would complain again
-        if not isinstance(error, BrokenPipeError):
-            print(f"python -m nn: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
 if __name__ == "__main__":
-    sys.exit(run())
+    main()

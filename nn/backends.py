@@ -32,9 +32,9 @@ def default_backend() -> str:
 def default_dtype(backend: str) -> str:
     """bfloat16 where the backend multiplies it in hardware, else float32."""
     if backend == "cpu":
-        from ltbc.kernels.cpu import machine as simd
+        from ltbc.kernels.cpu.machine import LEVEL
 
-        return "bfloat16" if simd.LEVEL.bf16 else "float32"
+        return "bfloat16" if LEVEL.bf16 else "float32"
     return "bfloat16" if backend == "gpu" else "float32"
 
 
@@ -47,9 +47,9 @@ def check_dtype(backend: str, dtype: str) -> None:
 def describe(backend: str) -> str:
     """One line that says on what and how the backend computes."""
     if backend == "cpu":
-        from ltbc.kernels.cpu import machine as simd
+        from ltbc.kernels.cpu import threads
 
-        return simd.describe()
+        return threads.describe()
     if backend == "gpu":
         import cupy
 

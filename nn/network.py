@@ -56,6 +56,7 @@ class Network:
         self.gradients = Parameters(self.settings, master, xp)
         self.low_precision = Parameters(self.settings, self.dtype, xp) if self.dtype.itemsize == 2 else None
         initialize(self.parameters, self.settings, seed, init)
+        self.compiled: set[str] = set()  # kinds of work, see `compile_ahead`
         self.make_layers()
         self.refresh()
 
@@ -86,6 +87,17 @@ class Network:
         for layer in self.layers:
             layer.refresh()
 
+    def compile_ahead(self, work: str, passes: Callable[[], object]) -> None:
+        """Once for each kind of work: has the backend compile what `passes`, the work itself, is about to need."""
+        if work in self.compiled or self.backend != "cpu":
+            return
+        self.compiled.add(work)
+        try:
+            dispatch.compile_ahead(passes, self.backend)
+        finally:
+            for layer in self.layers:
+                layer.refresh()
+
     # forward
 
     def forward(self, luminance: Array, global_input: Array | None = None) -> tuple[Array, Array | None]:
@@ -96,6 +108,7 @@ class Network:
         (the paper, section 4.5). By default it is the luminance itself, resized where it is not S x S.
         """
         shapes = self.check(luminance, global_input)
+        self.compile_ahead("forward", lambda: self.forward(luminance, global_input))
         chroma, logits = self.run(luminance, global_input, self.inference.use_for(shapes), keep=False)
         chroma, logits = self.xp.array(chroma), None if logits is None else self.xp.array(logits)
         self.inference.use_for(None if luminance.size > CACHED_PIXELS else shapes)
@@ -134,6 +147,7 @@ class Network:
     def global_features(self, global_input: Array) -> tuple[Array, Array]:
         """(global vector `[N, F]` in `dtype`, logits `[N, classes]`) of pictures `[N, S, S, 1]`, S = global_size."""
         self.check(global_input, global_input)
+        self.compile_ahead("features", lambda: self.global_features(global_input))
         buffers = self.looking.use_for(global_input.shape)
         low = self.low_copy.forward(buffers.put("copy", global_input, self.dtype), buffers, keep=False)
         vector, logits = self.look(low, buffers, keep=False)
@@ -145,6 +159,7 @@ class Network:
         Luminance that is cut off counts as 0, as outside of the picture; `ltbc.nn.tiles` says how far that reaches.
         """
         self.check(luminance, None)
+        self.compile_ahead("local", lambda: self.colorize_local(luminance, vector))
         buffers = self.inference.use_for(luminance.shape)
         low = self.low.forward(buffers.put("luminance", luminance, self.dtype), buffers, keep=False)
         vector = None if vector is None else self.xp.asarray(vector, self.dtype)
@@ -183,6 +198,9 @@ class Network:
         for name, x in {"chroma": chroma, "labels": labels}.items():
             if x is not None and len(x) != len(luminance):
                 raise ValueError(f"network: {name} must be of {len(luminance)} pictures like luminance, got {len(x)}")
+        self.compile_ahead(
+            "training", lambda: self.loss_and_gradients(luminance, chroma, labels, global_input, alpha, scale)
+        )
         parts = self.parts(*luminance.shape[:3])
         buffers = self.training.use_for((shapes, parts))
         chroma_losses, class_losses = [], []

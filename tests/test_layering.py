@@ -28,10 +28,11 @@ ASIDE = {"nn.study": ("nn.__main__", "train.experiments"), "train.experiments": 
 PUBLIC = {"kernels.color.reference"}  # the single conversions, for whoever needs one of them alone
 CUPY = set(  # looked up in CuPy 14.2; look up what you add
     """abs absolute all any arange argmax argmin array asarray ascontiguousarray bool_ broadcast_to cbrt ceil clip
-    concatenate copyto cos cumsum divide dot einsum empty empty_like exp expm1 eye float16 float32 float64 floor full
-    full_like int32 int64 isfinite isnan linspace log log1p matmul max maximum mean min minimum moveaxis multiply nan
-    ndarray negative newaxis nonzero ones ones_like outer pad pi power repeat reshape rint round sign sin sqrt square
-    stack subtract sum swapaxes take tanh tensordot tile transpose uint16 uint8 unique var where zeros zeros_like
+    concatenate copyto cos cumsum divide dot einsum empty empty_like exp expm1 eye float16 float32 float64 floor
+    full full_like int32 int64 isfinite isnan linspace log log1p matmul max maximum may_share_memory mean min
+    minimum moveaxis multiply nan ndarray negative newaxis nonzero ones ones_like outer pad pi power repeat
+    reshape rint round shares_memory sign sin sqrt square stack subtract sum swapaxes take tanh tensordot tile
+    transpose uint16 uint8 unique var where zeros zeros_like
     """.split()
 )
 

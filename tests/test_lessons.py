@@ -48,7 +48,7 @@ def run(source: str, folder: Path) -> str:
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_lessons_show_what_they_say(path, tmp_path):
     if path.stem == "4_triton" and not find_spec("triton"):
-        pytest.skip("lesson 4 needs Triton")
+        pytest.skip("lesson 4 needs Triton: pip install 'triton>=3.6'")
     shown = run(path.read_text(), tmp_path)
     assert "False" not in shown
     for words in SAYS[path.stem]:

@@ -4,6 +4,11 @@ Exit status: 0 at the end of the run, 2 where something is wrong (one line says 
 SIGTERM, both after the step in hand and with a checkpoint of it.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin(lasting=True)
+
 import argparse
 import os
 import sys

@@ -5,6 +5,11 @@ and top-5 where the folders of PHOTOS are named as the network's classes. `ltbc.
 Needs scikit-image: pip install -e '.[evaluate]'
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import argparse
 import json
 import sys

@@ -11,6 +11,11 @@ The pictures are mixed first, by a hash of their places: every shard holds pictu
 same command goes on with the first shard that is not whole. See `shards.py` for the files.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin(lasting=True)
+
 import argparse
 import hashlib
 import sys

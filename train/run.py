@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ltbc.kernels import color
+from ltbc.kernels.arrays import Array
 from ltbc.nn import Adadelta, Network
 from ltbc.nn.backends import array_module_of
 from ltbc.train import TrainError, checkpoint
@@ -54,9 +55,9 @@ class Run:
     def share_cores(self) -> None:
         """Processes of one machine share its cores; LTBC_THREADS says otherwise."""
         if self.net.backend == "cpu" and self.world.local_size > 1 and not os.environ.get("LTBC_THREADS"):
-            from ltbc.kernels.cpu import machine as simd
+            from ltbc.kernels.cpu.threads import set_threads, threads
 
-            simd.set_threads(self.world.share(simd.threads()))
+            set_threads(self.world.share(threads()))
 
     def restore(self, old: Checkpoint) -> None:
         old.restore(self.net, self.optimizer, self.folder / checkpoint.CHECKPOINT)
@@ -90,7 +91,14 @@ class Run:
     def warm_up(self) -> None:
         """Allocates the buffers and compiles what is not in the cache yet, on black pictures, before the clock runs."""
         n, crop = self.settings["batch"] // self.world.size, self.settings["crop"]
-        self.gradients(Batch(np.zeros((n, crop, crop, 3), np.uint8), np.zeros(n, bool), np.zeros(n, np.int64)), 0)
+        black = Batch(np.zeros((n, crop, crop, 3), np.uint8), np.zeros(n, bool), np.zeros(n, np.int64))
+        self.net.compile_ahead("run", lambda: self.step(black))
+        self.gradients(black, 0)
+
+    def step(self, batch: Batch) -> None:
+        """What a step asks of the backend: to see what it compiles."""
+        self.net.loss_and_gradients(*self.encoded(batch))
+        self.optimizer.step()
 
     def gradients(self, batch: Batch, done: float) -> dict[str, float]:
         """Fills the network's gradients for a batch; its losses (total, chroma, classes), over all processes' parts.
@@ -100,15 +108,18 @@ class Run:
         net, world, first = self.net, self.world, self.settings["alpha_first"]
         alpha = self.settings["alpha"] if first is None or done >= FIRST else first
         scale = self.settings["scale"] / world.size  # so that the sum over the processes is the whole batch's mean
-        pixels, flip, labels = (self.xp.asarray(x) for x in (batch.pixels, batch.flip, batch.labels))
-        space, dtype = net.settings.color_space, net.parameters.flat.dtype
-        luminance, chroma = color.encode(pixels, space, flip=flip, dtype=dtype, backend=net.backend)
-        losses = net.loss_and_gradients(luminance, chroma, labels, alpha=alpha, scale=scale, done=self.done)
+        losses = net.loss_and_gradients(*self.encoded(batch), alpha=alpha, scale=scale, done=self.done)
         means = world.mean({name: float(value) for name, value in losses.items()})
         world.finish()  # after `mean`, which fails where a process is gone; on a GPU, this would only wait
         if not np.isfinite(means["total"]):
             raise TrainError(checkpoint.diverged("the loss", self.progress.step + 1, self.folder))
         return means
+
+    def encoded(self, batch: Batch) -> tuple[Array, Array, Array]:
+        """(luminance, chroma, labels), as the network takes them."""
+        pixels, flip, labels = (self.xp.asarray(x) for x in (batch.pixels, batch.flip, batch.labels))
+        space, dtype = self.net.settings.color_space, self.net.parameters.flat.dtype
+        return *color.encode(pixels, space, flip=flip, dtype=dtype, backend=self.net.backend), labels
 
     def update(self, done: float) -> None:
         """The optimizer's step; done: as above. In the last part of the run, lr falls linearly."""

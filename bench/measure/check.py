@@ -8,7 +8,7 @@ from bench import CheckError
 from bench.measure.calls import arguments, call, place
 from bench.measure.cases import Case
 from ltbc.kernels import conv3x3
-from ltbc.kernels.compare import OUTLIER, relative_error, to_float64, tolerance
+from ltbc.kernels.compare import OUTLIER, element_errors, relative_error, to_float64, tolerance
 from ltbc.nn.network import as_dtype
 
 SHOWN = 5  # differing elements that a failed check lists
@@ -101,10 +101,9 @@ def compare(what: str, got: np.ndarray, want: np.ndarray, limit: Allowed) -> flo
     if got.shape != want.shape:
         raise CheckError(f"{what} has shape {list(got.shape)}, the reference has {list(want.shape)}")
     error = relative_error(got, want)
-    size = np.maximum(np.abs(want), np.sqrt(np.mean(want**2)) if want.size else 0.0)
-    off = ~(np.abs(got - want) <= limit.value * size)  # NaN counts as off
-    outlier = ~(np.abs(got - want) <= OUTLIER * limit.value * size)
-    if not error <= limit.value or outlier.any():
+    each = element_errors(got, want)
+    off = ~(each <= limit.value)  # NaN counts as off
+    if not error <= limit.value or not (each <= OUTLIER * limit.value).all():
         show = off if off.any() else np.ones_like(off)
         lines = [
             f"  [{', '.join(map(str, index))}]: got {got[tuple(index)]:.9g}, want {want[tuple(index)]:.9g}"

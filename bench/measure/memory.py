@@ -4,6 +4,12 @@ Counted is what the process holds at its peak beyond what it held with all libra
 a CPU, what the allocator took on a GPU.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
+import argparse
 import json
 import resource
 import subprocess
@@ -97,4 +103,6 @@ def held(backend: str, what: str, ours: bool = True) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser("python -m bench.measure.memory", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("task", help="JSON, as `main` takes it")
+    main(parser.parse_args().task)

@@ -5,6 +5,11 @@ Printed is the root mean square error of a* and b* over all pixels of all photog
 grey's. The default render size of `Colorizer` comes from here.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import argparse
 import sys
 

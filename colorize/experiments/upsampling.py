@@ -5,6 +5,11 @@ mean square error of a* and b*, of everything and of the tenth of the pixels wit
 shows the photograph where the two ways differ most: true, bilinear, guided, enlarged.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import argparse
 import sys
 

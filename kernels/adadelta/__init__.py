@@ -11,7 +11,7 @@ The same as torch.optim.Adadelta. eg and ed start at 0. Source: the paper, secti
 Errors: ValueError for shapes that differ or constants out of range, TypeError for a wrong dtype or array type.
 """
 
-from ltbc.kernels.arrays import Array, bind, check_dtypes, is_float
+from ltbc.kernels.arrays import Array, bind, check_apart, check_dtypes, check_number, check_writable, is_float
 from ltbc.kernels.dispatch import implementation
 
 OP = "adadelta"
@@ -22,8 +22,6 @@ def step(
     *, low: Array | None = None, backend: str = "reference",
 ) -> None:
     """Equations (1) to (4), in place: p, eg, ed and (where given) low change."""
-    if not (0 <= rho < 1 and eps > 0 and lr > 0):
-        raise ValueError(f"{OP}: need 0 <= rho < 1, eps > 0, lr > 0, got rho={rho}, eps={eps}, lr={lr}")
     buffers = {"p": p, "g": g, "eg": eg, "ed": ed}
     bind(OP, **{name: (x, "K") for name, x in buffers.items()}, **({} if low is None else {"low": (low, "K")}))
     check_dtypes(OP, buffers)
@@ -31,4 +29,12 @@ def step(
         raise TypeError(f"{OP}: p must be float32 or float64, got {p.dtype}")
     if low is not None and not (is_float(low.dtype) and low.dtype.itemsize == 2):
         raise TypeError(f"{OP}: low must be of a 16-bit float dtype, got {low.dtype}")
-    implementation(OP, backend).step(p, g, eg, ed, lr, rho, eps, low=low)
+    step_size, kept, least = (check_number(OP, k, v, p.dtype) for k, v in (("lr", lr), ("rho", rho), ("eps", eps)))
+    if not (0 <= kept < 1 and least > 0 and step_size > 0):
+        raise ValueError(f"{OP}: need 0 <= rho < 1, eps > 0, lr > 0 in {p.dtype}, got rho={rho}, eps={eps}, lr={lr}")
+    changed = {"p": p, "eg": eg, "ed": ed} | ({} if low is None else {"low": low})
+    for name, x in changed.items():
+        check_writable(OP, name, x)
+    check_apart(OP, changed)
+    check_apart(OP, changed, {"g": g})
+    implementation(OP, backend, p).step(p, g, eg, ed, lr, rho, eps, low=low)

@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from ltbc.kernels.cpu.machine import FLOAT32, LANES, LIKE, address, compiled, launch
+from ltbc.kernels.cpu.buffers import address
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.machine import FLOAT32, LANES, LIKE
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import load_part, muladd, root, size_of, splat, store_part
 
 UNIT = 1 << 16  # parameters

@@ -11,7 +11,7 @@ Frobenius norm; ours is divided by the number of elements (`nn/PAPER.md`).
 Errors: ValueError for shapes that differ, TypeError for a wrong dtype or array type.
 """
 
-from ltbc.kernels.arrays import Array, bind, check_dtypes, check_out
+from ltbc.kernels.arrays import Array, bind, check_dtypes, check_number, check_out, sum_dtype
 from ltbc.kernels.dispatch import implementation
 
 OP = "chroma_loss"
@@ -23,5 +23,6 @@ def value_and_gradient(
     """(loss, dy), equations (1) and (2); `out` is a buffer for dy."""
     bind(OP, y=(y, "N H W C"), target=(target, "N H W C"))
     check_dtypes(OP, {"y": y}, {"target": target})
-    check_out(OP, dy=(out, y.shape))
-    return implementation(OP, backend).value_and_gradient(y, target, scale, out=out)
+    check_number(OP, "scale", scale, sum_dtype(y.dtype))
+    check_out(OP, {"y": y, "target": target}, dy=(out, y.shape))
+    return implementation(OP, backend, y).value_and_gradient(y, target, scale, out=out)

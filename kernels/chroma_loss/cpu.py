@@ -2,18 +2,10 @@
 
 import numpy as np
 
-from ltbc.kernels.cpu.machine import (
-    LANES,
-    LIKE,
-    address,
-    allocate,
-    check_storage,
-    compiled,
-    deliver,
-    launch,
-    pixel_at,
-    strides,
-)
+from ltbc.kernels.cpu.buffers import address, allocate, check_storage, deliver, pixel_at, strides
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.machine import LANES, LIKE
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import lanes_sum, load_part, muladd, size_of, splat, store_part
 
 

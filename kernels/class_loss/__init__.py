@@ -15,7 +15,7 @@ labels, TypeError for a wrong dtype or array type.
 
 import numpy as np
 
-from ltbc.kernels.arrays import Array, bind, check_dtypes, check_out
+from ltbc.kernels.arrays import Array, bind, check_choice, check_dtypes, check_number, check_out, sum_dtype
 from ltbc.kernels.dispatch import implementation
 
 OP = "class_loss"
@@ -27,13 +27,13 @@ def value_and_gradient(
     *, out: Array | None = None, backend: str = "reference",
 ) -> tuple[Array, Array]:
     """(loss, dz), equations (1) and (2) or (3) and (4); `out` is a buffer for dz."""
-    if kind not in KINDS:
-        raise ValueError(f"{OP}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    check_choice(OP, "kind", kind, KINDS)
     classes = bind(OP, z=(z, "N K"), labels=(labels, "N"))["K"]
     check_dtypes(OP, {"z": z})
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{OP}: labels must be integers, got {labels.dtype}")
-    if isinstance(labels, np.ndarray) and labels.size and not (0 <= labels.min() and labels.max() < classes):
+    if isinstance(labels, np.ndarray) and not (0 <= labels.min() and labels.max() < classes):
         raise ValueError(f"{OP}: labels must lie in 0..{classes - 1}, got {labels.min()}..{labels.max()}")
-    check_out(OP, dz=(out, z.shape))
-    return implementation(OP, backend).value_and_gradient(z, labels, scale, kind, out=out)
+    check_number(OP, "scale", scale, sum_dtype(z.dtype))
+    check_out(OP, {"z": z, "labels": labels}, dz=(out, z.shape))
+    return implementation(OP, backend, z).value_and_gradient(z, labels, scale, kind, out=out)

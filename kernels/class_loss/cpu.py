@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 
-from ltbc.kernels.cpu.machine import check_storage, compiled, deliver, launch
+from ltbc.kernels.cpu.buffers import check_storage, deliver
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.threads import launch
 
 
 def value_and_gradient(z, labels, scale, kind, *, out=None):

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from ltbc.kernels.arrays import Array, bind, check_out, is_float
+from ltbc.kernels.arrays import Array, bind, buffers, check_choice, check_out, is_float, is_integer, shown
 from ltbc.kernels.dispatch import implementation
 
 OP = "color"
@@ -52,25 +52,29 @@ def encode(
     if rgb.dtype not in (np.uint8, np.uint16) and not is_float(rgb.dtype):
         raise TypeError(f"{OP}: rgb must be uint8, uint16 or float, got {rgb.dtype}")
     check_space(space)
-    n, (h, w) = sizes["N"], size or (sizes["H"], sizes["W"])
+    check_float(dtype)
+    n, (h, w) = sizes["N"], (sizes["H"], sizes["W"]) if size is None else crop_size(size)
     if h % 2 or w % 2 or h < 2 or w < 2:
-        raise ValueError(f"{OP}: the size of the crop must be even, got {h} x {w}")
+        raise ValueError(f"{OP}: size must be even and at least 2 x 2, got {h} x {w}")
     for name, corner, limit in (("top", top, sizes["H"] - h), ("left", left, sizes["W"] - w)):
         if limit < 0:
-            raise ValueError(f"{OP}: a crop of {h} x {w} does not fit into rgb of {sizes['H']} x {sizes['W']}")
+            raise ValueError(f"{OP}: size must fit into rgb of {sizes['H']} x {sizes['W']}, got {h} x {w}")
         if corner is not None:
             bind(OP, rgb=(rgb, "N H W 3"), **{name: (corner, "N")})
             if corner.dtype.kind not in "iu":
                 raise TypeError(f"{OP}: {name} must be integers, got {corner.dtype}")
-            if isinstance(corner, np.ndarray) and n and not (0 <= corner.min() and corner.max() <= limit):
+            if isinstance(corner, np.ndarray) and not (0 <= corner.min() and corner.max() <= limit):
                 raise ValueError(f"{OP}: {name} must lie in 0..{limit}, got {corner.min()}..{corner.max()}")
     if flip is not None:
         bind(OP, rgb=(rgb, "N H W 3"), flip=(flip, "N"))
         if flip.dtype.kind != "b":
             raise TypeError(f"{OP}: flip must be bool, got {flip.dtype}")
-    luminance, chroma = out or (None, None)
-    check_out(OP, luminance=(luminance, (n, h, w, 1)), chroma=(chroma, (n, h // 2, w // 2, CHANNELS[space])))
-    return implementation(OP, backend).encode(rgb, space, top, left, flip, (h, w), dtype=dtype, out=out)
+    luminance, chroma = buffers(OP, out, "luminance", "chroma")
+    if (luminance is None) != (chroma is None):
+        raise TypeError(f"{OP}: out must hold both luminance and chroma, got None for one of them")
+    check_out(OP, {"rgb": rgb, "top": top, "left": left, "flip": flip}, luminance=(luminance, (n, h, w, 1)),
+              chroma=(chroma, (n, h // 2, w // 2, CHANNELS[space])))  # fmt: skip
+    return implementation(OP, backend, rgb).encode(rgb, space, top, left, flip, (h, w), dtype=dtype, out=out)
 
 
 def decode(luminance: Array, chroma: Array, space: str = "lab", *, backend: str = "reference") -> Array:
@@ -80,10 +84,27 @@ def decode(luminance: Array, chroma: Array, space: str = "lab", *, backend: str 
     for name, x in (("luminance", luminance), ("chroma", chroma)):
         if not is_float(x.dtype):
             raise TypeError(f"{OP}: {name} must be of a float dtype, got {x.dtype}")
-    return implementation(OP, backend).decode(luminance, chroma, space)
+    return implementation(OP, backend, luminance).decode(luminance, chroma, space)
 
 
 def check_space(space: str) -> None:
     """Raises ValueError unless `space` is one of `CHANNELS`."""
-    if space not in CHANNELS:
-        raise ValueError(f"{OP}: space must be one of {', '.join(CHANNELS)}, got {space!r}")
+    check_choice(OP, "space", space, tuple(CHANNELS))
+
+
+def check_float(dtype: Any) -> None:
+    """Raises TypeError unless `dtype` names a float dtype."""
+    try:
+        known = dtype is not None and is_float(dtype)
+    except TypeError:
+        known = False
+    if not known:
+        raise TypeError(f"{OP}: dtype must be a float dtype, got {shown(dtype)}")
+
+
+def crop_size(size: Any) -> tuple[int, int]:
+    """(h, w); raises TypeError for anything but two integers."""
+    if not isinstance(size, (tuple, list)) or len(size) != 2 or not all(map(is_integer, size)):
+        said = [*map(shown, size)] if isinstance(size, (tuple, list)) else shown(size)
+        raise TypeError(f"{OP}: size must be two integers (height, width), got {said}")
+    return size[0], size[1]

@@ -5,7 +5,8 @@ from functools import lru_cache
 import numpy as np
 
 from ltbc.kernels.color import CHANNELS, LUMA, RGB_TO_XYZ, U_RANGE, U_SCALE, V_RANGE, V_SCALE, WHITE
-from ltbc.kernels.cpu.machine import compiled, inlined, launch
+from ltbc.kernels.cpu.compiler import compiled, inlined
+from ltbc.kernels.cpu.threads import launch
 
 TO_F = RGB_TO_XYZ / WHITE[:, None]
 FROM_F = np.linalg.inv(RGB_TO_XYZ) * WHITE

@@ -18,8 +18,18 @@ Errors: ValueError for a wrong shape, stride or activation, TypeError for a wron
 
 from typing import Any, NamedTuple
 
-from ltbc.kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from ltbc.kernels.dispatch import implementation, through_activation
+from ltbc.kernels.arrays import (
+    Array,
+    bind,
+    buffers,
+    check_activation,
+    check_dtypes,
+    check_flags,
+    check_out,
+    is_integer,
+    shown,
+)
+from ltbc.kernels.dispatch import check_prepared, implementation, prepared_weights, through_activation
 
 OP = "conv3x3"
 
@@ -59,7 +69,7 @@ def prepare(w: Array, *, out: object = None, backend: str = "reference") -> obje
     Hand the result to `forward` and `backward` as `prepared`; it is stale once w changes. None: w is read as it is.
     """
     bind(OP, w=(w, "3 3 Cin Cout"))
-    return implementation(OP, backend).prepare(w, out=out)
+    return prepared_weights(OP, backend, w, out)
 
 
 def forward(
@@ -67,9 +77,12 @@ def forward(
     *, out: Array | None = None, prepared: object = None, backend: str = "reference",
 ) -> Array:
     """y = act(b + x * w), equation (1). `out` receives y where given (and decides its dtype)."""
-    check(x, w, b, stride, activation)
-    check_out(OP, y=(out, output_shape(x.shape, w.shape[3], stride)))
-    return implementation(OP, backend).forward(x, w, b, stride, activation, out=out, prepared=prepared)
+    check(x, w, stride, activation)
+    bind(OP, w=(w, "3 3 Cin Cout"), b=(b, "Cout"))
+    check_dtypes(OP, {"x": x}, {"b": b})
+    check_out(OP, {"x": x, "w": w, "b": b}, y=(out, output_shape(x.shape, w.shape[3], stride)))
+    check_prepared(OP, backend, w, prepared)
+    return implementation(OP, backend, x).forward(x, w, b, stride, activation, out=out, prepared=prepared)
 
 
 def backward(
@@ -82,24 +95,26 @@ def backward(
     through, on the cpu backend: the activation that made x. dx is times its derivative, so that the layer before takes
     it for its dz (dy with activation "none"), and may go over x: out[0] may be x itself.
     """
-    check(x, w, None, stride, activation)
+    check(x, w, stride, activation)
     shape = output_shape(x.shape, w.shape[3], stride)
     for name, g in (("dy", dy), ("y", y)):
         bind(OP, x=(x, "N H W Cin"), **{name: (g, " ".join(map(str, shape)))})
     check_dtypes(OP, {"x": x}, {"dy": dy, "y": y})
-    dx, dw, db = out or (None, None, None)
-    check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))
+    check_flags(OP, needs_dx=needs_dx)
+    dx, dw, db = buffers(OP, out, "dx", "dw", "db")
+    check_out(OP, {"dy": dy, "x": x, "w": w, "y": y}, over=x if backend == "cpu" else None,
+              dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))  # fmt: skip
     more = through_activation(OP, backend, through)
-    return implementation(OP, backend).backward(
+    check_prepared(OP, backend, w, prepared)
+    return implementation(OP, backend, x).backward(
         dy, x, w, y, stride, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared, **more
     )
 
 
-def check(x: Array, w: Array, b: Array | None, stride: int, activation: str) -> None:
+def check(x: Array, w: Array, stride: int, activation: str) -> None:
     """Raises what the contract promises for wrong arguments."""
-    if stride not in (1, 2):
-        raise ValueError(f"{OP}: stride must be 1 or 2, got {stride}")
+    if not is_integer(stride) or stride not in (1, 2):
+        raise ValueError(f"{OP}: stride must be 1 or 2, got {shown(stride)}")
     check_activation(OP, activation)
-    arguments = {"x": (x, "N H W Cin"), "w": (w, "3 3 Cin Cout")}
-    bind(OP, **arguments, **({} if b is None else {"b": (b, "Cout")}))
-    check_dtypes(OP, {"x": x, "w": w}, {} if b is None else {"b": b})
+    bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"))
+    check_dtypes(OP, {"x": x, "w": w})

@@ -7,10 +7,10 @@ from ltbc.kernels.conv3x3 import cpu_few, winograd, winograd_gradient
 from ltbc.kernels.conv3x3.cpu_method import method
 from ltbc.kernels.conv3x3.few import thin_gradient
 from ltbc.kernels.conv3x3.winograd_filters import filters, filters_of_dx
+from ltbc.kernels.cpu.buffers import check_storage, deliver, image, target
 from ltbc.kernels.cpu.elementwise import output_gradient
 from ltbc.kernels.cpu.gradient import Run, weight_gradient
-from ltbc.kernels.cpu.machine import check_storage, deliver, image, target
-from ltbc.kernels.cpu.matrix import over, packed, prepare  # noqa: F401
+from ltbc.kernels.cpu.matrix import over, packed, prepare
 from ltbc.kernels.cpu.windows import Grid, Phase, Segment, convolve
 
 WHOLE, ROWS = (Phase(0, 0, (Segment(0, 9),)),), (Phase(0, 0, (Segment(0, 3),)),)  # of nine taps, or three merged ones

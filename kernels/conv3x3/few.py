@@ -11,8 +11,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ltbc.kernels.cpu.buffers import Image, address, pixel_at
+from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.elementwise import BANDS
-from ltbc.kernels.cpu.machine import LANES, LEVEL, LIKE, Image, address, compiled, launch, pixel_at
+from ltbc.kernels.cpu.machine import LANES, LEVEL, LIKE
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import (
     F32,
     FLOATS,

@@ -12,8 +12,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.machine import LANES, LIKE, Image, address, compiled, inlined, launch, pixel_at, strides
+from ltbc.kernels.cpu.buffers import Image, address, pixel_at, strides
+from ltbc.kernels.cpu.compiler import compiled, inlined
+from ltbc.kernels.cpu.machine import LANES, LIKE
 from ltbc.kernels.cpu.matrix import Output
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import (
     F32,
     FLOATS,

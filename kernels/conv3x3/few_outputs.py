@@ -12,21 +12,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.machine import (
-    ARITHMETIC,
-    BFLOAT16,
-    LANES,
-    LEVEL,
-    LIKE,
-    Image,
-    address,
-    aligned,
-    compiled,
-    launch,
-    pixel_at,
-    strides,
-)
+from ltbc.kernels.cpu.buffers import Image, address, aligned, pixel_at, strides
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, LANES, LEVEL, LIKE
 from ltbc.kernels.cpu.matrix import Output, arithmetic
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import multiply_add
 from ltbc.kernels.cpu.vector import (
     FLOATS,

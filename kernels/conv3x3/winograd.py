@@ -17,21 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ltbc.kernels.conv3x3.winograd_transform import transform, transform_finish
-from ltbc.kernels.cpu.machine import (
-    BFLOAT16,
-    LANES,
-    LEVEL,
-    LIKE,
-    PANEL,
-    address,
-    compiled,
-    inlined,
-    launch,
-    pixel_at,
-    strides,
-    threads,
-)
+from ltbc.kernels.cpu.buffers import address, pixel_at, strides
+from ltbc.kernels.cpu.compiler import compiled, inlined
+from ltbc.kernels.cpu.machine import BFLOAT16, LANES, LEVEL, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import Output, arithmetic, multiply, panels
+from ltbc.kernels.cpu.threads import launch, threads
 from ltbc.kernels.cpu.tile import ROWS, STEP
 from ltbc.kernels.cpu.vector import OVER, activate, derivative, load, prefetch_store, size_of, splat, store
 from ltbc.kernels.cpu.windows import advance
@@ -52,7 +42,7 @@ class Tiles(NamedTuple):
 class Algorithm(NamedTuple):
     """The matrices of (1) in one dimension, A as [products, outputs]; where in x, with its border, the tiles lie."""
 
-    variant: np.generic  # its type names the algorithm in kernels: `simd_transform.VARIANTS`
+    variant: np.generic  # its type names the algorithm in kernels: `winograd_transform.VARIANTS`
     g: np.ndarray
     bt: np.ndarray
     a: np.ndarray

@@ -7,8 +7,11 @@ import numpy as np
 
 from ltbc.kernels.conv3x3.winograd import ALGORITHMS, STRIDE2_DX
 from ltbc.kernels.conv3x3.winograd_transform import transform, transform_steps
-from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL, address, aligned, compiled, launch, workspace
+from ltbc.kernels.cpu.buffers import address, aligned, workspace
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import arithmetic, panel_bytes, panels
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import STEP
 from ltbc.kernels.cpu.vector import load, prefetch, size_of, splat, store, store_steps, transpose
 

@@ -14,8 +14,11 @@ import numpy as np
 
 from ltbc.kernels.conv3x3.winograd import ALGORITHMS, tile_of
 from ltbc.kernels.conv3x3.winograd_transform import transform, transform_steps
-from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL, address, compiled, inlined, launch, pixel_at, workspace
+from ltbc.kernels.cpu.buffers import address, pixel_at, workspace
+from ltbc.kernels.cpu.compiler import compiled, inlined
+from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import arithmetic, panels
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import STEP, STEP_ROWS, tile_of_steps
 from ltbc.kernels.cpu.vector import load, size_of, store
 from ltbc.kernels.cpu.windows import advance

@@ -8,8 +8,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.machine import LANES, LIKE, address, compiled, launch, threads
+from ltbc.kernels.cpu.buffers import address
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.machine import LANES, LIKE
 from ltbc.kernels.cpu.matrix import arithmetic
+from ltbc.kernels.cpu.threads import launch, threads
 from ltbc.kernels.cpu.tile import ROWS, multiply_add
 from ltbc.kernels.cpu.vector import F32, FLOATS, I32, I64, is_half, load_ir, store_ir
 

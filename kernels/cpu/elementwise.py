@@ -6,20 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltbc.kernels.cpu.machine import (
-    LANES,
-    LIKE,
-    SPARE_ROWS,
-    Image,
-    address,
-    compiled,
-    inlined,
-    launch,
-    pixel_at,
-    strides,
-    whole,
-    workspace,
-)
+from ltbc.kernels.cpu.buffers import Image, address, pixel_at, strides, whole, workspace
+from ltbc.kernels.cpu.compiler import compiled, inlined
+from ltbc.kernels.cpu.machine import LANES, LIKE, SPARE_ROWS
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import derivative, load, load_part, size_of, splat, store, store_part
 
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them

@@ -10,8 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL, address, compiled, launch, workspace
+from ltbc.kernels.cpu.buffers import address, workspace
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import arithmetic, panels
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import STEP, STEP_ROWS, narrow_tile_of_steps, tile_of_steps
 from ltbc.kernels.cpu.vector import copy_steps, load, load_part, same, size_of, store_steps
 

@@ -1,10 +1,12 @@
 """Products over windows of an image that are read where they lie: a row of a window is a run of neighboring elements,
 and the runs of neighboring pixels lie one stride apart, as the rows of a matrix do.
 
-`simd_windows.convolve` takes this way where rows of anchors fill register tiles, else it gathers windows first.
+`windows.convolve` takes this way where rows of anchors fill register tiles, else it gathers windows first.
 """
 
-from ltbc.kernels.cpu.machine import LEVEL, PANEL, compiled, inlined, pixel_at
+from ltbc.kernels.cpu.buffers import pixel_at
+from ltbc.kernels.cpu.compiler import compiled, inlined
+from ltbc.kernels.cpu.machine import LEVEL, PANEL
 from ltbc.kernels.cpu.matrix import finish_row, multiply
 from ltbc.kernels.cpu.tile import ROWS, STEP
 from ltbc.kernels.cpu.vector import size_of

@@ -1,32 +1,20 @@
-"""What the cpu backend knows about the machine: its instructions, threads, buffers and compiled code.
+"""What the CPU can do: levels of instructions, one of which kernels are compiled for.
 
-The level of instructions, a row of `LEVELS`, is chosen once at import (the environment variable LTBC_CPU forces a lower
-one). Code asks what a level has, never which one it is.
-
-Beside it stand `pool.py` (threads that run kernels without the interpreter; elsewhere than on Linux
-`python_threads.py`), `simd_vector.py` (vectors in Numba code), `simd_tile.py` (the register tile of a matrix product),
-`simd_matrix.py` and `simd_windows.py` (products over packed panels, and over windows of an image, written over the
-first two once for all levels). LTBC_THREADS sets the number of threads, LTBC_CACHE where compiled code is kept.
+The level, a row of `LEVELS`, is chosen once at import (the environment variable LTBC_CPU forces a lower one). Code asks
+what a level has, never which one it is.
 """
 
 import ctypes
-import hashlib
 import os
 import platform
 import sys
-import threading
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ml_dtypes
-import numba
 import numpy as np
 from llvmlite import binding
 from numba.core import config as numba_config
-from numba.core import event
-
-from ltbc.kernels.cpu.cores import cores
 
 config: Any = numba_config  # its names are made at run time
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -103,12 +91,6 @@ SPARE_ROWS = 4  # of zeros behind the last image: a tile for whoever has one too
 CHANNEL_STEP = 32 if LEVEL.tiles else 4  # reduction lengths are filled with zeros up to a multiple of it
 
 
-def describe() -> str:
-    """One line that says which path is taken."""
-    products = "bf16" if ARITHMETIC == BFLOAT16 else "float32"
-    return f"cpu: {cpu_name()}, {LEVEL.name} ({products} products of bf16 storage), {threads()} threads"
-
-
 def cpu_name() -> str:
     """The processor's own name, with the one that the compiler has for it."""
     try:
@@ -117,234 +99,3 @@ def cpu_name() -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name} ({binding.get_host_cpu_name()})"
-
-
-# Compiled code: `compiled` caches under the level and a digest of these sources, below which Numba's own index
-# distinguishes CPUs and their features: a folder shared between machines or versions never serves a wrong entry.
-
-
-def cache_folder() -> Path:
-    root = os.environ.get("LTBC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "ltbc")
-    sources = sorted(Path(__file__).parent.glob("simd*.py"))
-    digest = hashlib.sha256(b"".join(f.read_bytes() for f in sources) + numba.__version__.encode()).hexdigest()
-    return Path(root, f"{binding.get_host_cpu_name()}-{LEVEL.name}-{digest[:12]}")
-
-
-CACHE = str(cache_folder())
-KERNELS: set[Any] = set()  # what `compiled` decorates
-
-
-def compiled(function: Any) -> Any:
-    """Decorates a kernel: compiled on its first call, kept on disk, runs without the interpreter's lock."""
-    KERNELS.add(function)
-    ours, config.CACHE_DIR = config.CACHE_DIR, CACHE
-    try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
-    finally:
-        config.CACHE_DIR = ours
-
-
-def inlined(function: Any) -> Any:
-    """Decorates what kernels are made of."""
-    return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
-
-
-class Progress(event.Listener):
-    """Says on stderr that something is compiled, since the first start takes a while."""
-
-    def on_start(self, e: event.Event) -> None:
-        kernel = e.data["dispatcher"].py_func
-        if kernel in KERNELS:
-            print(f"cpu: compiling {kernel.__module__[8:]}.{kernel.__name__} for {LEVEL.name}", file=sys.stderr)
-
-    def on_end(self, e: event.Event) -> None:
-        pass
-
-
-event.register("numba:compile", Progress())
-
-
-# Threads: a kernel takes (first, last, scratch, *arguments) and does units first..last. Any thread may do any unit.
-
-
-class Pool:
-    """Helpers beside the caller's thread, made on first use."""
-
-    size = int(os.environ.get("LTBC_THREADS") or 0) or cores()
-    kind = "pool" if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64") else "python_threads"
-    helpers: Any = None
-    lock = threading.Lock()
-
-
-def forget_helpers() -> None:
-    """In a child of this process, where they do not exist."""
-    Pool.helpers, Pool.lock = None, threading.Lock()
-
-
-os.register_at_fork(after_in_child=forget_helpers)
-
-
-def threads() -> int:
-    """Number of threads that a kernel runs on."""
-    return Pool.size
-
-
-def set_threads(n: int) -> None:
-    """Sets the number of threads; results are the same bits for every number."""
-    if n < 1:
-        raise ValueError(f"cpu: the number of threads must be at least 1, got {n}")
-    with Pool.lock:
-        if Pool.helpers:
-            Pool.helpers.stop()
-        Pool.size, Pool.helpers = n, None
-
-
-PIECES = 16  # a thread, at most: they are taken for next to nothing
-
-
-def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
-    """Runs `kernel(first, last, scratch address, *arguments)` over all units, `scratch` bytes a thread."""
-    own = address(workspace("scratch", scratch))
-    if Pool.size == 1 or units < 2:
-        kernel(0, units, own, *arguments)
-        return
-    with Pool.lock:
-        if Pool.helpers is None:
-            Pool.helpers = import_module(f"ltbc.kernels.cpu.{Pool.kind}").Helpers(Pool.size - 1)
-        Pool.helpers.run(kernel, units, min(units, PIECES * Pool.size), own, scratch, arguments)
-
-
-LOCAL = threading.local()
-
-
-def workspace(name: str, size: int) -> np.ndarray:
-    """This thread's buffer of that name, `size` bytes, aligned; valid until it is asked for again."""
-    buffers = LOCAL.__dict__.setdefault("buffers", {})
-    if name not in buffers or buffers[name].nbytes < size:
-        buffers.pop(name, None)
-        buffers[name] = aligned((size,), np.uint8)
-    return buffers[name][:size]
-
-
-# Buffers
-
-
-class Owner(np.ndarray):
-    """The memory of an activation buffer, found again from its views; `pixels` and `images` say what was handed out."""
-
-    pixels: tuple
-    images: int
-
-
-def allocate(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Zeros, 64-byte aligned. `[N, H, W, C]`: in a border of zeros, 1 before and up to 4 after: whole 4x4 tiles, and
-    SPARE_ROWS behind the last image."""
-    if len(shape) != 4:
-        return aligned(shape, dtype)
-    n, h, w, c = shape
-    height, width = -(-h // 4) * 4 + 2, -(-w // 4) * 4 + 2
-    padded = aligned((n * height + SPARE_ROWS, width, c), dtype)[: n * height].reshape(n, height, width, c)
-    pixels = padded[:, 1 : h + 1, 1 : w + 1]
-    owner(padded).pixels = (pixels.shape[1:], pixels.strides, address(pixels), pixels.dtype)
-    owner(padded).images = n
-    return pixels
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Zeros at a 64-byte boundary."""
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-    memory = Owner(size + 64, np.uint8)
-    memory[:] = 0
-    start = -address(memory) % 64
-    return memory.view(np.ndarray)[start : start + size].view(dtype).reshape(shape)
-
-
-def owner(x: Any) -> Any:
-    while isinstance(x.base, np.ndarray):
-        x = x.base
-    return x
-
-
-def address(x: np.ndarray) -> int:
-    """Of the first element: what follows an object's head in NumPy's C interface; its Python attributes take 1 us."""
-    return ctypes.c_void_p.from_address(id(x) + object.__basicsize__).value or 0
-
-
-class Strides(NamedTuple):
-    """Bytes from an image to the next, from row to row, from pixel to pixel."""
-
-    image: int
-    row: int
-    pixel: int
-
-
-def strides(x: np.ndarray) -> Strides:
-    """Of x `[N, H, W, C]`."""
-    return Strides(*x.strides[:3])
-
-
-@inlined
-def pixel_at(x, of, n, i, j):
-    """The address of a pixel: x is that of pixel (0, 0) of image 0, `of` the strides."""
-    return x + n * of.image + i * of.row + j * of.pixel
-
-
-class Image(NamedTuple):
-    """An image batch within its border of zeros, as kernels see it: address of the first border pixel, and bytes."""
-
-    start: int
-    image: int
-    row: int
-    memory: np.ndarray  # keeps the address valid
-
-    def strides(self, pixel: int) -> Strides:
-        """With pixels of so many bytes."""
-        return Strides(self.image, self.row, pixel)
-
-
-def image(x: np.ndarray) -> Image:
-    """x `[N, H, W, C]` itself where it came from `allocate`, else a copy."""
-    shape, strides, start, dtype = getattr(owner(x), "pixels", (None, (1,), 0, None))
-    whole = (x.shape[1:], x.strides, x.dtype) == (shape, strides, dtype)
-    if not (whole and x.size and (address(x) - start) % strides[0] == 0):
-        copy = allocate(x.shape, x.dtype)
-        copy[...] = x
-        x = copy
-    return Image(address(x) - x.strides[1] - x.strides[2], x.strides[0], x.strides[1], x)
-
-
-def whole(x: np.ndarray) -> Image | None:
-    """x where it is all images of a buffer from `allocate`, zeros behind the last one, else None."""
-    place = owner(x)
-    if getattr(place, "images", 0) != len(x) or (x.shape[1:], x.strides, address(x), x.dtype) != place.pixels:
-        return None
-    return image(x)
-
-
-def matrix(x: np.ndarray) -> Image:
-    """x `[N, C]` as a batch of one-pixel images."""
-    x = x if x.strides[1] == x.itemsize else np.ascontiguousarray(x)
-    return Image(address(x), x.strides[0], x.strides[0], x)
-
-
-def target(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, whole: bool = False) -> np.ndarray:
-    """Where a kernel may write: `out` if its channels (or, `whole`, all of it) are contiguous, else a new buffer."""
-    if out is not None and out.dtype in LIKE and (out.strides[-1] == out.itemsize or out.shape[-1] == 1):
-        if out.flags.c_contiguous or not whole:
-            return out
-    return aligned(shape, dtype) if whole else allocate(shape, dtype)
-
-
-def deliver(out: np.ndarray | None, result: np.ndarray) -> np.ndarray:
-    """The result, copied into `out` where it was not written there."""
-    if out is None or out is result:
-        return result
-    out[...] = result
-    return out
-
-
-def check_storage(op: str, *arrays: np.ndarray) -> None:
-    """Raises TypeError unless all arrays are bfloat16 or float32."""
-    for x in arrays:
-        if x.dtype not in LIKE:
-            raise TypeError(f"{op}: the cpu backend takes bfloat16 or float32, got {x.dtype}; use backend='reference'")

@@ -1,6 +1,6 @@
 """Matrix products over packed panels: packing of weights, the product itself, and what happens around it.
 
-A panel holds PANEL columns of B, step after step of the reduction (`simd_tile`), `panel_bytes` in all; B is its panels
+A panel holds PANEL columns of B, step after step of the reduction (`tile`), `panel_bytes` in all; B is its panels
 one after another. Weights come as [taps, rows, columns]; their reduction index is (tap, row), or (tap, column) for the
 transposed product of the backward pass, each tap filled with zeros up to a multiple of CHANNEL_STEP.
 """
@@ -12,21 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ltbc.kernels.arrays import ACTIVATIONS
-from ltbc.kernels.cpu.machine import (
-    ARITHMETIC,
-    BFLOAT16,
-    CHANNEL_STEP,
-    LANES,
-    LEVEL,
-    LIKE,
-    PANEL,
-    Strides,
-    address,
-    aligned,
-    compiled,
-    inlined,
-    launch,
-)
+from ltbc.kernels.cpu.buffers import Strides, address, aligned
+from ltbc.kernels.cpu.compiler import compiled, inlined
+from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, CHANNEL_STEP, LANES, LEVEL, LIKE, PANEL
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import (
     ROWS,
     STEP,

@@ -35,7 +35,8 @@ from ltbc.kernels.cpu.atomic import (
     read,
     write,
 )
-from ltbc.kernels.cpu.machine import address, aligned, compiled, inlined
+from ltbc.kernels.cpu.buffers import address, aligned
+from ltbc.kernels.cpu.compiler import compiled, inlined
 
 # Words, each in a cache line of its own, as threads write them at different times; then what is to be done
 TICKET, DONE, WAITING, FAILED, BELL, SLEEPERS, STOP, JOB = range(0, 8 * 64, 64)

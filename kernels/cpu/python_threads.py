@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any
 
-from ltbc.kernels.cpu.machine import address, workspace
+from ltbc.kernels.cpu.buffers import address, workspace
 
 
 class Helpers:

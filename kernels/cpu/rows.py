@@ -5,7 +5,9 @@ A training step needs them once between two updates: to write and keep the packe
 
 import numpy as np
 
-from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL, Image, address, compiled, launch, workspace
+from ltbc.kernels.cpu.buffers import Image, address, workspace
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import (
     STEPS_BLOCK,
     Weights,
@@ -18,6 +20,7 @@ from ltbc.kernels.cpu.matrix import (
     panels,
     slot,
 )
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import STEP
 from ltbc.kernels.cpu.vector import load_part, size_of, store_part
 from ltbc.kernels.cpu.windows import row_bytes

@@ -14,7 +14,8 @@ from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from ltbc.kernels.cpu.machine import LANES, LEVEL, inlined
+from ltbc.kernels.cpu.compiler import inlined
+from ltbc.kernels.cpu.machine import LANES, LEVEL
 
 I1, I8, I16, I32, I64, F32 = *(ir.IntType(bits) for bits in (1, 8, 16, 32, 64)), ir.FloatType()
 FLOATS, INTS, HALVES = (ir.VectorType(t, LANES) for t in (F32, I32, I16))

@@ -16,22 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ltbc.kernels.cpu.buffers import Image, address, pixel_at, strides
+from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.in_place import block_rows, fills_tiles, multiply_in_place
-from ltbc.kernels.cpu.machine import (
-    LANES,
-    LEVEL,
-    LIKE,
-    PANEL,
-    Image,
-    address,
-    compiled,
-    inlined,
-    launch,
-    pixel_at,
-    strides,
-    threads,
-)
+from ltbc.kernels.cpu.machine import LANES, LEVEL, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import Output, arithmetic, finish_row, multiply, panel_bytes, panels, slot
+from ltbc.kernels.cpu.threads import launch, threads
 from ltbc.kernels.cpu.tile import ROWS, STEP
 from ltbc.kernels.cpu.vector import copy_bytes, load, load_part, same, size_of, store, store_part
 

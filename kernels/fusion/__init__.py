@@ -16,8 +16,8 @@ Neither the broadcast vector nor the concatenation [global ; mid] is ever formed
 formula, default), relu or none. dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.4, equation (4).
 """
 
-from ltbc.kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from ltbc.kernels.dispatch import implementation
+from ltbc.kernels.arrays import Array, bind, buffers, check_activation, check_dtypes, check_out
+from ltbc.kernels.dispatch import check_prepared, implementation, prepared_weights
 
 OP = "fusion"
 
@@ -25,7 +25,7 @@ OP = "fusion"
 def prepare(w: Array, *, out: object = None, backend: str = "reference") -> object:
     """Weights in the form in which the backend's kernels read them; see `conv3x3.prepare`."""
     bind(OP, w=(w, "Cg+Cm Cout"))
-    return implementation(OP, backend).prepare(w, out=out)
+    return prepared_weights(OP, backend, w, out)
 
 
 def forward(
@@ -36,8 +36,9 @@ def forward(
     shape = check(mid, global_, w, activation)
     bind(OP, w=(w, "Cg+Cm Cout"), b=(b, "Cout"))
     check_dtypes(OP, {"mid": mid, "global_": global_, "w": w}, {"b": b})
-    check_out(OP, y=(out, shape))
-    return implementation(OP, backend).forward(mid, global_, w, b, activation, out=out, prepared=prepared)
+    check_out(OP, {"mid": mid, "global_": global_, "w": w, "b": b}, y=(out, shape))
+    check_prepared(OP, backend, w, prepared)
+    return implementation(OP, backend, mid).forward(mid, global_, w, b, activation, out=out, prepared=prepared)
 
 
 def backward(
@@ -48,9 +49,12 @@ def backward(
     shape = check(mid, global_, w, activation)
     bind(OP, mid=(mid, "N H W Cm"), dy=(dy, " ".join(map(str, shape))), y=(y, " ".join(map(str, shape))))
     check_dtypes(OP, {"mid": mid, "global_": global_, "w": w}, {"dy": dy, "y": y})
-    dmid, dglobal, dw, db = out or (None,) * 4
-    check_out(OP, dmid=(dmid, mid.shape), dglobal=(dglobal, global_.shape), dw=(dw, w.shape), db=(db, w.shape[1:]))
-    return implementation(OP, backend).backward(
+    dmid, dglobal, dw, db = buffers(OP, out, "dmid", "dglobal", "dw", "db")
+    check_out(OP, {"dy": dy, "mid": mid, "global_": global_, "w": w, "y": y},
+              dmid=(dmid, mid.shape), dglobal=(dglobal, global_.shape),
+              dw=(dw, w.shape), db=(db, w.shape[1:]))  # fmt: skip
+    check_prepared(OP, backend, w, prepared)
+    return implementation(OP, backend, mid).backward(
         dy, mid, global_, w, y, activation, out=(dmid, dglobal, dw, db), prepared=prepared
     )
 

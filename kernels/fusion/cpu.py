@@ -3,10 +3,10 @@
 import numpy as np
 
 from ltbc.kernels.arrays import ACTIVATIONS
+from ltbc.kernels.cpu.buffers import check_storage, deliver, image, matrix, target
 from ltbc.kernels.cpu.elementwise import output_gradient
 from ltbc.kernels.cpu.gradient import Run, weight_gradient
-from ltbc.kernels.cpu.machine import check_storage, deliver, image, matrix, target
-from ltbc.kernels.cpu.matrix import packed, prepare  # noqa: F401
+from ltbc.kernels.cpu.matrix import packed, prepare
 from ltbc.kernels.cpu.windows import Grid, Phase, Segment, convolve
 
 WHOLE = (Phase(0, 0, (Segment(0, 1),)),)

@@ -9,8 +9,8 @@
 dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.2 (global features) and 3.3 (classes).
 """
 
-from ltbc.kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from ltbc.kernels.dispatch import implementation
+from ltbc.kernels.arrays import Array, bind, buffers, check_activation, check_dtypes, check_flags, check_out
+from ltbc.kernels.dispatch import check_prepared, implementation, prepared_weights
 
 OP = "linear"
 
@@ -18,7 +18,7 @@ OP = "linear"
 def prepare(w: Array, *, out: object = None, backend: str = "reference") -> object:
     """Weights in the form in which the backend's kernels read them; see `conv3x3.prepare`."""
     bind(OP, w=(w, "Cin Cout"))
-    return implementation(OP, backend).prepare(w, out=out)
+    return prepared_weights(OP, backend, w, out)
 
 
 def forward(
@@ -29,8 +29,9 @@ def forward(
     check_activation(OP, activation)
     sizes = bind(OP, x=(x, "N Cin"), w=(w, "Cin Cout"), b=(b, "Cout"))
     check_dtypes(OP, {"x": x, "w": w}, {"b": b})
-    check_out(OP, y=(out, (sizes["N"], sizes["Cout"])))
-    return implementation(OP, backend).forward(x, w, b, activation, out=out, prepared=prepared)
+    check_out(OP, {"x": x, "w": w, "b": b}, y=(out, (sizes["N"], sizes["Cout"])))
+    check_prepared(OP, backend, w, prepared)
+    return implementation(OP, backend, x).forward(x, w, b, activation, out=out, prepared=prepared)
 
 
 def backward(
@@ -45,8 +46,10 @@ def backward(
     check_activation(OP, activation)
     bind(OP, x=(x, "N Cin"), w=(w, "Cin Cout"), dy=(dy, "N Cout"), y=(y, "N Cout"))
     check_dtypes(OP, {"x": x, "w": w}, {"dy": dy, "y": y})
-    dx, dw, db = out or (None, None, None)
-    check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[1:]))
-    return implementation(OP, backend).backward(
+    check_flags(OP, needs_dx=needs_dx, needs_dw=needs_dw)
+    dx, dw, db = buffers(OP, out, "dx", "dw", "db")
+    check_out(OP, {"dy": dy, "x": x, "w": w, "y": y}, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[1:]))
+    check_prepared(OP, backend, w, prepared)
+    return implementation(OP, backend, x).backward(
         dy, x, w, y, activation, needs_dx=needs_dx, needs_dw=needs_dw, out=(dx, dw, db), prepared=prepared
     )

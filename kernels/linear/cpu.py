@@ -3,9 +3,9 @@
 import numpy as np
 
 from ltbc.kernels.arrays import ACTIVATIONS
+from ltbc.kernels.cpu.buffers import check_storage, deliver, matrix, target
 from ltbc.kernels.cpu.elementwise import output_gradient
 from ltbc.kernels.cpu.gradient import Run, weight_gradient
-from ltbc.kernels.cpu.machine import check_storage, deliver, matrix, target
 from ltbc.kernels.cpu.matrix import packed, prepare
 from ltbc.kernels.cpu.rows import FEW, product, transposed_product
 from ltbc.kernels.cpu.windows import Grid, Phase, Segment, convolve

@@ -19,8 +19,8 @@ def forward(x: Array, *, out: Array | None = None, backend: str = "reference") -
     """y, equation (1)."""
     sizes = bind(OP, x=(x, "N H W C"))
     check_dtypes(OP, {"x": x})
-    check_out(OP, y=(out, (sizes["N"], 2 * sizes["H"], 2 * sizes["W"], sizes["C"])))
-    return implementation(OP, backend).forward(x, out=out)
+    check_out(OP, {"x": x}, y=(out, (sizes["N"], 2 * sizes["H"], 2 * sizes["W"], sizes["C"])))
+    return implementation(OP, backend, x).forward(x, out=out)
 
 
 def backward(dy: Array, *, out: Array | None = None, backend: str = "reference") -> Array:
@@ -29,5 +29,5 @@ def backward(dy: Array, *, out: Array | None = None, backend: str = "reference")
     check_dtypes(OP, {"dy": dy})
     if sizes["H"] % 2 or sizes["W"] % 2:
         raise ValueError(f"{OP}: dy must have even height and width, got {list(dy.shape)}")
-    check_out(OP, dx=(out, (sizes["N"], sizes["H"] // 2, sizes["W"] // 2, sizes["C"])))
-    return implementation(OP, backend).backward(dy, out=out)
+    check_out(OP, {"dy": dy}, dx=(out, (sizes["N"], sizes["H"] // 2, sizes["W"] // 2, sizes["C"])))
+    return implementation(OP, backend, dy).backward(dy, out=out)

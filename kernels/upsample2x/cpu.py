@@ -2,18 +2,10 @@
 
 import numpy as np
 
-from ltbc.kernels.cpu.machine import (
-    LANES,
-    LIKE,
-    address,
-    check_storage,
-    compiled,
-    deliver,
-    launch,
-    pixel_at,
-    strides,
-    target,
-)
+from ltbc.kernels.cpu.buffers import address, check_storage, deliver, pixel_at, strides, target
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.machine import LANES, LIKE
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import load, load_part, prefetch, size_of, store, store_part
 
 

@@ -20,8 +20,8 @@ weights are summed beforehand. 4 * 4 products a pixel of x instead of 4 * 9.
 dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.5.
 """
 
-from ltbc.kernels.arrays import Array, bind, check_activation, check_dtypes, check_out
-from ltbc.kernels.dispatch import implementation, through_activation
+from ltbc.kernels.arrays import Array, bind, buffers, check_activation, check_dtypes, check_flags, check_out
+from ltbc.kernels.dispatch import check_prepared, implementation, prepared_weights, through_activation
 
 OP = "upsample2x_conv3x3"
 
@@ -37,7 +37,7 @@ def output_shape(x_shape: tuple[int, ...], filters: int) -> tuple[int, int, int,
 def prepare(w: Array, *, out: object = None, backend: str = "reference") -> object:
     """Weights in the form that the backend reads (the sums of equation (2)); see `conv3x3.prepare`."""
     bind(OP, w=(w, "3 3 Cin Cout"))
-    return implementation(OP, backend).prepare(w, out=out)
+    return prepared_weights(OP, backend, w, out)
 
 
 def forward(
@@ -48,8 +48,9 @@ def forward(
     check_activation(OP, activation)
     bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"), b=(b, "Cout"))
     check_dtypes(OP, {"x": x, "w": w}, {"b": b})
-    check_out(OP, y=(out, output_shape(x.shape, w.shape[3])))
-    return implementation(OP, backend).forward(x, w, b, activation, out=out, prepared=prepared)
+    check_out(OP, {"x": x, "w": w, "b": b}, y=(out, output_shape(x.shape, w.shape[3])))
+    check_prepared(OP, backend, w, prepared)
+    return implementation(OP, backend, x).forward(x, w, b, activation, out=out, prepared=prepared)
 
 
 def backward(
@@ -68,9 +69,12 @@ def backward(
     for name, g in (("dy", dy), ("y", y)):
         bind(OP, x=(x, "N H W Cin"), **{name: (g, " ".join(map(str, shape)))})
     check_dtypes(OP, {"x": x, "w": w}, {"dy": dy, "y": y})
-    dx, dw, db = out or (None, None, None)
-    check_out(OP, dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))
+    check_flags(OP, needs_dx=needs_dx)
+    dx, dw, db = buffers(OP, out, "dx", "dw", "db")
+    check_out(OP, {"dy": dy, "x": x, "w": w, "y": y}, over=x if backend == "cpu" else None,
+              dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))  # fmt: skip
     more = through_activation(OP, backend, through)
-    return implementation(OP, backend).backward(
+    check_prepared(OP, backend, w, prepared)
+    return implementation(OP, backend, x).backward(
         dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared, **more
     )

@@ -7,10 +7,13 @@ R[0][0], R[0][1], R[1][0], R[1][1] of the contract: kind 2p + u.
 import numpy as np
 
 from ltbc.kernels.arrays import ACTIVATIONS
+from ltbc.kernels.cpu.buffers import address, check_storage, deliver, image, target
+from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.elementwise import output_gradient
 from ltbc.kernels.cpu.gradient import Run, weight_gradient
-from ltbc.kernels.cpu.machine import LANES, LIKE, address, check_storage, compiled, deliver, image, launch, target
-from ltbc.kernels.cpu.matrix import over, packed, prepare  # noqa: F401
+from ltbc.kernels.cpu.machine import LANES, LIKE
+from ltbc.kernels.cpu.matrix import over, packed, prepare
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import load_part, size_of, splat, store_part
 from ltbc.kernels.cpu.windows import Grid, Phase, Segment, convolve
 from ltbc.kernels.upsample2x_conv3x3 import ROWS

@@ -1,5 +1,11 @@
 """`python -m nn.study.pictures`: draws the picture of each operation, `kernels/<op>/picture.svg`."""
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
+import argparse
 from pathlib import Path
 
 import matplotlib
@@ -229,4 +235,5 @@ def main(folder: Path = KERNELS) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m nn.study.pictures", description=__doc__).parse_args()
     main()

@@ -3,13 +3,12 @@
 import json
 import time
 from itertools import count, groupby
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from bench import BenchError, CheckError, compare, kernels, report, results
+from bench import BenchError, CheckError, kernels, report, results
 from bench.__main__ import main
 from bench.measure import timing, trials
 from bench.measure.calls import arguments
@@ -19,7 +18,7 @@ from bench.measure.memory import peak
 from bench.scaling import growth
 from bench.torch import ops as torch_ops
 from bench.torch.ops import torch_calls
-from ltbc.kernels.cpu import machine as simd
+from ltbc.kernels.cpu.machine import LEVEL
 from ltbc.nn import Settings
 from ltbc.nn.architecture import cost_table
 from tests import ROOT
@@ -54,7 +53,7 @@ def test_flops_are_those_of_the_table_of_layers():
     assert found["fusion"] == 2 * 2 * (28 * 28 * 256 * 256 + 256 * 256)
 
 
-@pytest.mark.skipif(simd.LEVEL != "avx512_bf16", reason="another method")
+@pytest.mark.skipif(LEVEL.name != "avx512_bf16", reason="another method")
 def test_operations_done_are_those_of_winograds_tiles():
     """F(2x2): 16 products a tile of 4 outputs instead of 36, also where the last tiles reach over the edge."""
     shapes = {(56, 56): 16 / 36, (55, 55): 16 / 36 * 56**2 / 55**2}
@@ -233,27 +232,6 @@ def test_timed_runs_begin_when_nobody_else_is_awake():
     assert runs and time.perf_counter() - begun >= timing.SETTLE
     timing.Wall(flushed=False).settle(lambda: runs.clear(), expected=2 * timing.SHORT)
     assert runs and time.perf_counter() - begun >= 2 * timing.SETTLE
-
-
-def write_rows(path: Path, times: dict[str, tuple], **columns) -> Path:
-    rows = [{"command": "kernels", "backend": "cpu", "dtype": "float32", "op": "conv3x3", "layer": layer,
-             "work": "forward", "batch": 8, "config": "ours", "quantity": "seconds",
-             **dict(zip(("p20", "p50", "p80"), t)), **columns} for layer, t in times.items()]  # fmt: skip
-    results.write(path, rows)
-    return path
-
-
-def test_compare_tells_change_from_noise(tmp_path, capsys):
-    a = write_rows(tmp_path / "a.csv", {"low.0": (9, 10, 11), "low.1": (9, 10, 11), "low.2": (9, 10, 11)})
-    b = write_rows(tmp_path / "b.csv", {"low.0": (5, 6, 7), "low.1": (10, 11, 12), "low.2": (12, 13, 14)})
-    assert compare.main([str(a), str(b)]) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("slower  cpu float32 conv3x3 low.2")
-    assert out[1].startswith("faster  cpu float32 conv3x3 low.0")
-    assert out[2].startswith("1 faster, 1 slower, 1 within the noise, 0 measured on a busy machine")
-    busy = write_rows(tmp_path / "c.csv", {"low.0": (5, 6, 7)}, mark="busy 50%")
-    compare.main([str(a), str(busy)])
-    assert "0 faster, 0 slower, 0 within the noise, 1 measured" in capsys.readouterr().out
 
 
 def test_report_writes_tables_and_plots_and_the_readmes_part(tmp_path, capsys):

@@ -67,6 +67,14 @@ def test_small_work_is_replayed_and_large_work_is_not(fake):
     assert clock.prepare(work) is work
 
 
+def test_events_are_in_milliseconds(fake):
+    for milliseconds, replayed in ((0.19, True), (0.21, False)):
+        fake.milliseconds = milliseconds
+        work = lambda: None  # noqa: E731
+        clock = timing.Events(flushed=False)
+        assert clock.time(work) == milliseconds / 1e3 and (clock.prepare(work) is not work) is replayed
+
+
 def test_what_cannot_be_recorded_is_timed_as_it_is(fake):
     fake.stream.fails = True
     work = lambda: None  # noqa: E731

@@ -17,12 +17,13 @@ SETTINGS = {
     "rgb": {"color_space": "rgb"},
     "without global branch": {"global_size": 0},
 }
+NEEDS_ONNX = "the export needs ONNX: pip install -e '.[onnx]'"
 
 
 @pytest.mark.parametrize("case", SETTINGS)
 def test_onnxruntime_gives_our_output(case):
-    pytest.importorskip("onnx", reason="the extra onnx is not installed")
-    runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    pytest.importorskip("onnx", reason=NEEDS_ONNX)
+    runtime = pytest.importorskip("onnxruntime", reason=NEEDS_ONNX)
     net = network(**SETTINGS[case])
     session = runtime.InferenceSession(onnx_bytes(net), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
@@ -39,7 +40,7 @@ def test_onnxruntime_gives_our_output(case):
 
 
 def test_the_command(tmp_path, capsys):
-    pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    pytest.importorskip("onnx", reason=NEEDS_ONNX)
     Network(width=1 / 32, classes=2, global_size=32).save(tmp_path / "tiny.safetensors")
     command = ["export", "--onnx", str(tmp_path / "out.onnx"), "--weights", str(tmp_path / "tiny.safetensors")]
     assert program.main(command) == 0 and (tmp_path / "out.onnx").stat().st_size > 10_000

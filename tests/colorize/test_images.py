@@ -54,7 +54,7 @@ def test_what_is_written_is_what_was_colored(tmp_path, suffix):
     pixels, notes = written(target, picture)
     stored = np.asarray(Image.open(target))
     if target.suffix in (".jpg", ".jpeg"):
-        assert np.abs(stored - pixels.astype(int)).mean() < 40
+        assert np.abs(stored - pixels.astype(int)).mean() < 4
         assert notes[0].startswith("JPEG is lossy: luminance changed by up to ")
     else:
         assert np.array_equal(stored, pixels)

@@ -66,6 +66,7 @@ def test_resolution_is_kept_across_and_down(tmp_path, source, target):
         with tifffile.TiffFile(out) as file:
             page = file.pages.first
             assert np.allclose(page.get_resolution("inch"), dpi, atol=whole)
+            assert page.tags[296].value == (3 if source == "cm.tif" else 2), "a TIFF's own unit stays"
 
 
 def test_exif_of_older_png_files_is_kept(tmp_path):

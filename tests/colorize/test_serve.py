@@ -17,7 +17,7 @@ from PIL import Image
 import ltbc.colorize.__main__ as program
 from ltbc.colorize import serve
 from tests import ROOT
-from tests.tools.browser import CHROMIUM, DRIVER, browser
+from tests.tools.browser import CHROMIUM, DRIVER, NEEDS_BROWSER, browser
 from tests.tools.drawn import draw
 from tests.tools.picture_files import grey, network, rich_exif
 
@@ -31,8 +31,9 @@ sys.addaudithook(watch)
 from ltbc.colorize.__main__ import main
 sys.exit(main(["serve", *sys.argv[1:]]))
 """
+NEEDS_GRADIO = "the page of `colorize serve` needs Gradio: pip install -e '.[serve]'"
 needs_page = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER and find_spec("gradio")), reason="needs gradio, chromium and chromedriver"
+    not (CHROMIUM and DRIVER and find_spec("gradio")), reason=NEEDS_BROWSER if find_spec("gradio") else NEEDS_GRADIO
 )
 BOTH_SHOWN = """const images = [...document.querySelectorAll("#slider img")];
 return images.length == 2 && images.every(i => i.complete && i.naturalWidth > 0) && images.map(i => i.src)"""
@@ -206,7 +207,7 @@ def test_two_users_at_once(server, photographs):
     assert gone(folder)
 
 
-@pytest.mark.skipif(not find_spec("gradio"), reason="needs gradio")
+@pytest.mark.skipif(not find_spec("gradio"), reason=NEEDS_GRADIO)
 def test_a_port_that_is_taken_is_told(tmp_path):
     network().save(tmp_path / "tiny.safetensors")
     with socket.create_server(("127.0.0.1", 0)) as taken:

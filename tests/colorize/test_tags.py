@@ -72,6 +72,14 @@ def test_what_is_read_and_written_is_what_was_there(order):
     assert literal_entries(tags.exif_block(everything(), order)[6:]) == everything()
 
 
+def test_values_beyond_what_a_file_may_ask_for_are_left_out(monkeypatch):
+    """Many entries may point to the same place: together they would fill the memory."""
+    monkeypatch.setattr(tags, "LARGEST", 250)
+    entries = {FIRST + i: (7, bytes([i]) * 100) for i in range(4)} | {FIRST + 9: (7, b"tiny")}
+    _, found = tags.read(io.BytesIO(literal_block(entries, "<")))
+    assert found == {tag: entries[tag] for tag in (FIRST, FIRST + 1, FIRST + 9)}
+
+
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("source", [".jpg", ".png", ".webp", ".tif", "16.tif"])
 @pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif"])

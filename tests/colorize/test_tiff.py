@@ -9,7 +9,8 @@ from PIL import Image
 
 from ltbc.colorize import deep
 from ltbc.colorize.images import read
-from tests.tools.picture_files import grey, luminance, srgb, written
+from ltbc.colorize.picture import ImageError
+from tests.tools.picture_files import WEIGHTS, grey, luminance, profile_of, srgb, written
 
 
 def noise(height, width, samples, dtype=np.uint8):
@@ -76,6 +77,15 @@ def test_white_is_the_largest_code_of_the_bits(tmp_path, bits, photometric):
         assert np.array_equal(stored[..., 3], np.rint(codes[..., 3] / white * 65535))
 
 
+def test_whole_numbers_of_32_bits_count_to_65535(tmp_path):
+    codes = np.linspace(0, 65535, 126).reshape(9, 14).astype(np.uint32)
+    tifffile.imwrite(tmp_path / "in.tif", codes, photometric="minisblack")
+    assert np.abs(read(tmp_path / "in.tif").luminance - codes / 65535).max() < 1e-6
+    tifffile.imwrite(tmp_path / "in.tif", codes + 1, photometric="minisblack")
+    with pytest.raises(ImageError, match="values from 1 to 65536; wanted 0 to 65535"):
+        read(tmp_path / "in.tif")
+
+
 # alpha
 
 
@@ -111,7 +121,7 @@ def test_each_kind_of_alpha(tmp_path, kind, white, channels):
         assert written(tmp_path / "out.tif", picture)[0].shape == tifffile.imread(tmp_path / "out.tif").shape
 
 
-# ink
+# profiles
 
 
 INKS = np.array([20, 10, 8, 62])  # what each takes from L*
@@ -159,3 +169,11 @@ def test_ink_goes_through_its_profile(tmp_path, name):
     pixels, _ = written(tmp_path / "out.png", picture)
     again = Image.open(tmp_path / "out.png")
     assert again.info["icc_profile"][16:20] == b"RGB " and again.mode == "RGB"
+
+
+def test_colors_that_srgb_lacks_are_cut_off(tmp_path):
+    """The primaries of BT.2020 lie outside of sRGB's: what a viewer shows of each is that of sRGB."""
+    wide = profile_of("rgb", whitepoint=[0.3127, 0.3290, 1], gamma=1.0,
+                      primaries=[0.708, 0.292, 1, 0.17, 0.797, 1, 0.131, 0.046, 1])  # fmt: skip
+    tifffile.imwrite(tmp_path / "in.tif", np.eye(3, dtype=np.float32)[None], photometric="rgb", iccprofile=wide)
+    assert np.abs(read(tmp_path / "in.tif").luminance[0] - srgb(WEIGHTS)).max() < 2e-3

@@ -80,21 +80,3 @@ def test_more_than_a_block():
     adadelta.step(one[0], g[:3], one[1], one[2])
     for ours, alone in zip((p, eg, ed), one):
         np.testing.assert_array_equal(ours, np.tile(alone, k)[:k])
-
-
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"rho": 1.0}, ValueError, "adadelta: need 0 <= rho < 1, eps > 0, lr > 0, got rho=1.0, eps=1e-06, lr=1.0"),
-    ({"eps": 0.0}, ValueError, "adadelta: need 0 <= rho < 1, eps > 0, lr > 0, got rho=0.9, eps=0.0, lr=1.0"),
-    ({"lr": float("nan")}, ValueError,
-     "adadelta: need 0 <= rho < 1, eps > 0, lr > 0, got rho=0.9, eps=1e-06, lr=nan"),
-    ({"g": np.ones(4)}, ValueError, "adadelta: g must be [K] with K=3 (from p), got [4]"),
-    ({"p": np.ones((3, 1))}, ValueError, "adadelta: p must be [K], got [3, 1]"),
-    ({"low": np.ones(2, np.float16)}, ValueError, "adadelta: low must be [K] with K=3 (from p), got [2]"),
-    ({"low": np.ones(3)}, TypeError, "adadelta: low must be of a 16-bit float dtype, got float64"),
-    ({"ed": np.ones(3, np.float32)}, TypeError, "adadelta: ed must be float64 like p, got float32"),
-    ({k: np.ones(3, np.float16) for k in ("p", "g", "eg", "ed")}, TypeError,
-     "adadelta: p must be float32 or float64, got float16"),
-])  # fmt: skip
-def test_rejects(wrong, error, message):
-    right = {k: np.ones(3) for k in ("p", "g", "eg", "ed")}
-    helpers.rejects(message, error, adadelta.step, **right | wrong)

@@ -59,17 +59,3 @@ def test_out(case):
     loss, found = chroma_loss.value_and_gradient(**case.arguments, **case.settings, out=dy)
     assert found is dy and loss.shape == ()
     assert_equal(case, {"loss": loss, "dy": dy})
-
-
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"y": np.ones((2, 4, 3))}, ValueError, "chroma_loss: y must be [N, H, W, C], got [2, 4, 3]"),
-    ({"target": np.ones((1, 4, 6, 2))}, ValueError,
-     "chroma_loss: target must be [N, H, W, C] with N=1 (from y), H=4 (from y), W=3 (from y), C=2 (from y), "
-     "got [1, 4, 6, 2]"),
-    ({"target": np.ones((1, 4, 3, 2), np.float16)}, TypeError,
-     "chroma_loss: target must be float64 where y is float64, got float16"),
-    ({"out": np.ones((1, 4, 3))}, ValueError, "chroma_loss: out dy must be [1, 4, 3, 2], got [1, 4, 3]"),
-])  # fmt: skip
-def test_rejects(wrong, error, message):
-    right = {"y": np.ones((1, 4, 3, 2)), "target": np.ones((1, 4, 3, 2))}
-    helpers.rejects(message, error, chroma_loss.value_and_gradient, **right | wrong)

@@ -97,18 +97,3 @@ def test_out(case):
     assert dz is buffer and loss.shape == ()
     np.testing.assert_array_equal(dz, pointwise.results(case)["dz"].astype(np.float32))
     np.testing.assert_array_equal(z, case.arguments["z"])  # the logits are left alone
-
-
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"kind": "hinge"}, ValueError, "class_loss: kind must be one of softmax, sigmoid, got 'hinge'"),
-    ({"z": np.ones(3)}, ValueError, "class_loss: z must be [N, K], got [3]"),
-    ({"labels": np.array([0, 1, 2])}, ValueError, "class_loss: labels must be [N] with N=2 (from z), got [3]"),
-    ({"labels": np.array([0, 3])}, ValueError, "class_loss: labels must lie in 0..2, got 0..3"),
-    ({"labels": np.array([-1, 1])}, ValueError, "class_loss: labels must lie in 0..2, got -1..1"),
-    ({"labels": np.array([0.0, 1.0])}, TypeError, "class_loss: labels must be integers, got float64"),
-    ({"z": np.ones((2, 3), int)}, TypeError, "class_loss: z must be of a float dtype, got int64"),
-    ({"out": np.ones((3, 2))}, ValueError, "class_loss: out dz must be [2, 3], got [3, 2]"),
-])  # fmt: skip
-def test_rejects(wrong, error, message):
-    right = {"z": np.ones((2, 3)), "labels": np.array([0, 1])}
-    helpers.rejects(message, error, class_loss.value_and_gradient, **right | wrong)

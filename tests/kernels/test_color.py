@@ -168,34 +168,3 @@ def test_out(space):
     for buffer, result, exact in zip(buffers, found, want):
         assert result is buffer
         np.testing.assert_array_equal(buffer, exact.astype(np.float16))
-
-
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"space": "hsv"}, ValueError, "color: space must be one of lab, yuv, rgb, got 'hsv'"),
-    ({"rgb": np.ones((2, 4, 6, 4), np.uint8)}, ValueError, "color: rgb must be [N, H, W, 3], got [2, 4, 6, 4]"),
-    ({"rgb": np.ones((2, 4, 6, 3), int)}, TypeError, "color: rgb must be uint8, uint16 or float, got int64"),
-    ({"rgb": np.ones((2, 5, 6, 3))}, ValueError, "color: the size of the crop must be even, got 5 x 6"),
-    ({"size": (2, 0)}, ValueError, "color: the size of the crop must be even, got 2 x 0"),
-    ({"size": (6, 6)}, ValueError, "color: a crop of 6 x 6 does not fit into rgb of 4 x 6"),
-    ({"size": (4, 8)}, ValueError, "color: a crop of 4 x 8 does not fit into rgb of 4 x 6"),
-    ({"size": (2, 2), "top": np.array([0, 3])}, ValueError, "color: top must lie in 0..2, got 0..3"),
-    ({"size": (2, 2), "left": np.array([-1, 0])}, ValueError, "color: left must lie in 0..4, got -1..0"),
-    ({"top": np.zeros(3, int)}, ValueError, "color: top must be [N] with N=2 (from rgb), got [3]"),
-    ({"left": np.zeros(2)}, TypeError, "color: left must be integers, got float64"),
-    ({"flip": np.zeros(2, int)}, TypeError, "color: flip must be bool, got int64"),
-    ({"out": (None, np.ones((2, 4, 6, 2)))}, ValueError, "color: out chroma must be [2, 2, 3, 2], got [2, 4, 6, 2]"),
-])  # fmt: skip
-def test_encode_rejects(wrong, error, message):
-    helpers.rejects(message, error, color.encode, **{"rgb": np.ones((2, 4, 6, 3))} | wrong)
-
-
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"space": "rgb"}, ValueError,
-     "color: chroma must be [N, H, W, 3] with N=2 (from luminance), H=4 (from luminance), W=6 (from luminance), "
-     "got [2, 4, 6, 2]"),
-    ({"luminance": np.ones((2, 4, 6))}, ValueError, "color: luminance must be [N, H, W, 1], got [2, 4, 6]"),
-    ({"chroma": np.ones((2, 4, 6, 2), np.uint8)}, TypeError, "color: chroma must be of a float dtype, got uint8"),
-])  # fmt: skip
-def test_decode_rejects(wrong, error, message):
-    right = {"luminance": np.ones((2, 4, 6, 1)), "chroma": np.ones((2, 4, 6, 2))}
-    helpers.rejects(message, error, color.decode, **right | wrong)

@@ -12,9 +12,11 @@ from ltbc.kernels import arrays, conv3x3, linear, strategies
 from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.conv3x3 import winograd
 from ltbc.kernels.conv3x3.cpu_method import method
-from ltbc.kernels.cpu import machine as simd
+from ltbc.kernels.cpu.buffers import allocate, owner, whole
+from ltbc.kernels.cpu.machine import LEVEL
 from tests.tools import helpers
 from tests.tools.cpu_checks import THREADS, amplification, border, check, drawn
+from tests.tools.cpu_memory import Memory
 
 DTYPES = pytest.mark.parametrize("dtype", [bfloat16, np.float32])
 
@@ -51,9 +53,11 @@ def test_small(op, dtype, data):
     ("upsample2x", dict(N=2, H=5, W=7, C=33)),
 ])  # fmt: skip
 def test_large(op, sizes, dtype):
-    """More than a block, a panel, a run, with odd ends."""
-    for stride in helpers.LAYERS[op].settings.get("stride", (None,)):
-        check(drawn(op, sizes, **({"stride": stride} if stride else {})), dtype)
+    """More than a block, a panel, a run, with odd ends; through a derivative, as dz without one is dy itself."""
+    known = helpers.LAYERS[op].settings
+    for stride, activation in zip(known.get("stride", (None,)), ("relu", "sigmoid")):
+        chosen = {"stride": stride, "activation": activation}
+        check(drawn(op, sizes, **{k: v for k, v in chosen.items() if k in known}), dtype)
 
 
 @st.composite
@@ -81,8 +85,8 @@ def test_winograd_in_blocks(stride, dtype):
     """Several blocks of tiles in each pass, the last of an odd number of tiles."""
     sizes = dict(N=3, H=31 * stride, W=33 * stride, Cin=32, Cout=96)
     how = method(np.dtype(dtype), stride, 32, 96, (3, 31, 33))
-    assert (how.dw == "winograd") == (simd.LEVEL != "amx")
-    check(drawn("conv3x3", sizes, stride=stride), dtype)
+    assert (how.dw == "winograd") == (not LEVEL.tiles)
+    check(drawn("conv3x3", sizes, stride=stride, activation="relu" if stride == 1 else "none"), dtype)
 
 
 @pytest.mark.parametrize("op", ["conv3x3", "upsample2x_conv3x3", "linear"])
@@ -105,7 +109,7 @@ def test_out(op, data):
         place = data.draw(st.sampled_from(["dense", "border", "double", *strategies.LAYOUTS]))
         if place in strategies.LAYOUTS:
             return strategies.lay_out(np.full(a.shape, np.nan, np.float32), place)
-        return simd.allocate(a.shape, np.float32) if place == "border" else \
+        return allocate(a.shape, np.float32) if place == "border" else \
             np.full(a.shape, np.nan, np.float64 if place == "double" else np.float32)
 
     y = buffer(want["y"])
@@ -116,7 +120,7 @@ def test_out(op, data):
         assert got is given_buffer, name
         np.testing.assert_array_equal(got, want[name], err_msg=name)
         got[...] = np.nan
-        around = simd.owner(got).view(np.ndarray)
+        around = owner(got).view(np.ndarray)
         assert got.dtype != around.dtype or np.isnan(around).all(), f"{name}: what lies around was written to"
 
 
@@ -136,22 +140,24 @@ THROUGH = [
 @pytest.mark.parametrize("op, sizes, options", THROUGH)
 def test_gradients_through_the_activation_before(op, sizes, options, before, dtype):
     """dx is that of the contract times the derivative, written over x or not; dw and db are what they are without."""
-    case = drawn(op, sizes, **options)
-    if before == "sigmoid":  # as it leaves x
-        case = case.converted(lambda k, a: 1 / (1 + np.exp(-a)) if k == "x" else a)
-    stored = case.converted(lambda k, a: border(k, a.astype(np.float32 if k == "b" else dtype)))
-    y = helpers.forward(stored, "cpu")
-    dx, dw, db = helpers.backward(stored, y, "cpu")
-    x = stored.arguments["x"].copy()
-    found = helpers.backward(stored, y, "cpu", through=before)
-    want = arrays.activation_backward(dx.astype(np.float64), x.astype(np.float64), before)
-    if before == "sigmoid":  # rounded once more, and twice in the derivative
-        roundings = 1.1 if dtype is bfloat16 else 4
-        np.testing.assert_allclose(found[0].astype(np.float64), want, rtol=roundings * float(finfo(dtype).eps))
-    else:
-        np.testing.assert_array_equal(found[0].astype(np.float64), want)
-    np.testing.assert_array_equal(x, stored.arguments["x"])
-    over = helpers.backward(stored, y, "cpu", through=before, out=(stored.arguments["x"], None, None))
+    left = {"none": lambda x: x, "relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x))}[before]
+    case = drawn(op, sizes, **options).converted(lambda k, a: left(a) if k == "x" else a)
+    with Memory() as memory:
+        stored = case.converted(lambda k, a: memory.place(k, a.astype(np.float32 if k == "b" else dtype)))
+        y = helpers.forward(stored, "cpu")
+        dx, dw, db = helpers.backward(stored, y, "cpu")
+        x = stored.arguments["x"].copy()
+        found = helpers.backward(stored, y, "cpu", through=before)
+        memory.check()
+        want = arrays.activation_backward(dx.astype(np.float64), x.astype(np.float64), before)
+        if before == "sigmoid":  # rounded once more, and twice in the derivative
+            roundings = 1.1 if dtype is bfloat16 else 4
+            np.testing.assert_allclose(found[0].astype(np.float64), want, rtol=roundings * float(finfo(dtype).eps))
+        else:
+            np.testing.assert_array_equal(found[0].astype(np.float64), want)
+        memory.inputs.clear()
+        over = helpers.backward(stored, y, "cpu", through=before, out=(stored.arguments["x"], None, None))
+        memory.check()
     assert over[0] is stored.arguments["x"]
     for once, again in zip((found[0], dw, db), over):
         np.testing.assert_array_equal(once, again)
@@ -161,9 +167,9 @@ def test_gradients_through_the_activation_before(op, sizes, options, before, dty
 def test_through_an_activation_elsewhere_or_unknown(op, sizes, options):
     case = drawn(op, sizes, **options)
     y = helpers.forward(case, "reference")
-    with pytest.raises(ValueError, match="through='relu' is the cpu backend's alone"):
+    with pytest.raises(ValueError, match="through must be 'none' but on backend cpu"):
         helpers.backward(case, y, "reference", through="relu")
-    with pytest.raises(ValueError, match="activation must be one of"):
+    with pytest.raises(ValueError, match="through must be one of"):
         helpers.backward(case, y, "cpu", through="tanh")
 
 
@@ -174,9 +180,9 @@ def test_dz_in_a_border_is_read_where_it_lies(op, sizes, options, dtype):
     case = drawn(op, sizes, activation="none", **options)
     stored = case.converted(lambda k, a: border(k, a.astype(np.float32 if k == "b" else dtype)))
     y = helpers.forward(stored, "cpu")
-    stored.arguments["dy"] = simd.allocate(y.shape, dtype)
+    stored.arguments["dy"] = allocate(y.shape, dtype)
     stored.arguments["dy"][...] = case.arguments["dy"]
-    assert simd.whole(stored.arguments["dy"]) and not simd.whole(stored.arguments["dy"][1:])
+    assert whole(stored.arguments["dy"]) and not whole(stored.arguments["dy"][1:])
     dx, dw, db = helpers.backward(stored, y, "cpu")
     stored.arguments["dy"] = np.ascontiguousarray(stored.arguments["dy"])
     want = helpers.backward(stored, y, "cpu")
@@ -202,7 +208,7 @@ def test_weights_that_are_used_twice_are_not_kept(sizes, dtype):
 
 
 @DTYPES
-@pytest.mark.skipif(simd.LEVEL == "amx", reason="takes the direct method")
+@pytest.mark.skipif(LEVEL.tiles, reason="takes the direct method")
 def test_filters_that_are_used_twice_are_not_kept(dtype):
     case = drawn("conv3x3", dict(N=3, H=32, W=32, Cin=32, Cout=32), stride=1).converted(
         lambda k, a: a.astype(np.float32 if k == "b" else dtype))

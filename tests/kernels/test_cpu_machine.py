@@ -1,6 +1,7 @@
 """The cpu backend and its machine: buffers, threads, compiled code, every level of instructions that the CPU has."""
 
 import os
+import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +12,13 @@ import pytest
 from ml_dtypes import bfloat16
 
 from ltbc.kernels import dispatch
-from ltbc.kernels.cpu import cores, pool
-from ltbc.kernels.cpu import machine as simd
+from ltbc.kernels.cpu import buffers, cores, pool
+from ltbc.kernels.cpu import threads as launching
 from ltbc.kernels.cpu.atomic import field, write
+from ltbc.kernels.cpu.buffers import address, allocate, owner
+from ltbc.kernels.cpu.compiler import compiled
+from ltbc.kernels.cpu.machine import LEVEL, available
+from ltbc.kernels.cpu.threads import Pool, describe, launch, set_threads
 from tests import ROOT
 from tests.tools import helpers
 from tests.tools.cpu_checks import border, drawn
@@ -30,7 +35,7 @@ CASES = [
 ]
 
 
-needs_pool = pytest.mark.skipif(simd.Pool.kind != "pool", reason="threads are in Python here")
+needs_pool = pytest.mark.skipif(Pool.kind != "pool", reason="threads are in Python here")
 
 
 def run(*arguments, **environment):
@@ -41,9 +46,9 @@ def run(*arguments, **environment):
 @pytest.fixture
 def threads():
     """Sets the number of threads, and sets it back."""
-    before = simd.threads()
-    yield simd.set_threads
-    simd.set_threads(before)
+    before = launching.threads()
+    yield set_threads
+    set_threads(before)
 
 
 def bits(case, dtype):
@@ -68,11 +73,11 @@ def test_same_bits_from_threads_in_python(threads, monkeypatch):
     threads(3)
     want = bits(case, np.float32)
     threads(3)
-    monkeypatch.setattr(simd.Pool, "kind", "python_threads")
+    monkeypatch.setattr(Pool, "kind", "python_threads")
     assert bits(case, np.float32) == want
     arguments = np.uint16(1), np.float32(0), np.zeros(300, np.int64), np.zeros((3, 4), np.int32), 0.0
     with pytest.raises(ValueError, match="unit 5"):
-        simd.launch(count_units, 300, 0, *arguments, True)
+        launch(count_units, 300, 0, *arguments, True)
 
 
 ELSEWHERE = """
@@ -80,11 +85,12 @@ import os, sys
 import numba, numpy as np
 del os.sched_getaffinity
 sys.platform = "darwin"
-from ltbc.kernels import conv3x3, simd
-simd.set_threads(2)
+from ltbc.kernels import conv3x3
+from ltbc.kernels.cpu.threads import Pool, set_threads
+set_threads(2)
 x, w = np.ones((2, 9, 9, 3), np.float32), np.ones((3, 3, 3, 8), np.float32)
 y = conv3x3.forward(x, w, np.zeros(8, np.float32), backend="cpu")
-print(y[0, 4, 4, 0], "ltbc.kernels.cpu.pool" in sys.modules, type(simd.Pool.helpers).__module__)
+print(y[0, 4, 4, 0], "ltbc.kernels.cpu.pool" in sys.modules, type(Pool.helpers).__module__)
 """
 
 
@@ -126,7 +132,7 @@ def test_several_python_threads_at_once():
 
 
 def test_threads_must_be_positive():
-    helpers.rejects("cpu: the number of threads must be at least 1, got 0", ValueError, simd.set_threads, 0)
+    helpers.rejects("cpu: the number of threads must be at least 1, got 0", ValueError, set_threads, 0)
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 7, 3), (1, 1, 1, 1), (3, 8, 4, 16)])
@@ -134,10 +140,10 @@ def test_buffers_have_a_border_of_zeros(shape):
     x = dispatch.allocate(shape, bfloat16, "cpu")
     assert x.shape == shape and x.dtype == bfloat16 and not x.any()
     x[...] = 1
-    image = simd.image(x)
+    image = buffers.image(x)
     assert image.memory is x and image.start % 64 == 0
     n, h, w, c = shape
-    row = np.frombuffer((simd.ctypes.c_char * (n * image.image)).from_address(image.start), np.uint16)
+    row = np.frombuffer((buffers.ctypes.c_char * (n * image.image)).from_address(image.start), np.uint16)
     padded = row.reshape(n, -1, image.row // 2 // c, c)
     assert padded.shape[1] >= -(-h // 4) * 4 + 2 and padded.shape[2] >= -(-w // 4) * 4 + 2
     assert padded[:, 1 : h + 1, 1 : w + 1].all() and np.count_nonzero(padded) == x.size
@@ -145,32 +151,32 @@ def test_buffers_have_a_border_of_zeros(shape):
 
 def test_only_whole_buffers_are_read_in_place():
     """Views whose border is not zeros are copied, parts of the batch are not."""
-    x = simd.allocate((3, 6, 6, 4), np.float32)
+    x = allocate((3, 6, 6, 4), np.float32)
     for view in (x, x[:], x[1:], x[2:3]):
-        assert simd.image(view).memory is view
+        assert buffers.image(view).memory is view
     for view in (x[:, 1:], x[:, :, :5], x[:, ::2], x[..., :2], x[::2], x[::-1], x.transpose(0, 2, 1, 3), x[:0],
                  x.view(np.int32), np.zeros((3, 6, 6, 4), np.float32)):
-        assert simd.image(view).memory is not view
+        assert buffers.image(view).memory is not view
 
 
 def test_vectors_of_other_ranks_are_aligned():
     for shape in ((5,), (3, 7), (2, 3, 4)):
-        assert simd.address(simd.allocate(shape, np.float32)) % 64 == 0
+        assert address(allocate(shape, np.float32)) % 64 == 0
 
 
 def test_address_is_what_numpy_says():
-    x = simd.allocate((2, 3, 4, 5), bfloat16)
-    for a in (x, x[1:, ::2], x[..., ::-1], simd.owner(x), np.zeros(0), np.ones(()), np.arange(5)[3:]):
-        assert simd.address(a) == a.__array_interface__["data"][0]
+    x = allocate((2, 3, 4, 5), bfloat16)
+    for a in (x, x[1:, ::2], x[..., ::-1], owner(x), np.zeros(0), np.ones(()), np.arange(5)[3:]):
+        assert address(a) == a.__array_interface__["data"][0]
 
 
 def test_describe_is_one_line():
-    assert simd.describe().startswith("cpu: ") and simd.LEVEL in simd.describe() and "\n" not in simd.describe()
+    assert describe().startswith("cpu: ") and LEVEL.name in describe() and "\n" not in describe()
 
 
 def test_unknown_levels_are_rejected():
     found = run("-c", "import ltbc.kernels.cpu.machine", LTBC_CPU="avx1024")
-    message = f"ValueError: cpu: LTBC_CPU must be one of {', '.join(simd.available())} on this CPU, got 'avx1024'"
+    message = f"ValueError: cpu: LTBC_CPU must be one of {', '.join(level.name for level in available())} on this CPU, got 'avx1024'"
     assert found.returncode and found.stderr.strip().splitlines()[-1] == message
 
 
@@ -180,11 +186,11 @@ SMALL = "import numpy as np; from ltbc.kernels import adadelta; adadelta.step(*n
 @pytest.mark.slow  # compiles everything anew
 def test_nothing_compiles_twice(tmp_path):
     """The first process compiles and says so; the second one does neither; another level has code of its own."""
-    other = [level for level in simd.available() if level != simd.LEVEL][-1:]
-    for level, lines in product([simd.LEVEL, *other], (1, 0)):
+    other = [level.name for level in available() if level != LEVEL][-1:]
+    for level, lines in product([LEVEL.name, *other], (1, 0)):
         found = run("-c", SMALL, LTBC_CACHE=str(tmp_path), LTBC_CPU=level)
         assert found.returncode == 0, found.stderr
-        want = f"cpu: compiling adadelta.cpu.update for {level}\n" * lines
+        want = f"cpu: compiling kernels for {level}, once\n" * lines
         assert found.stderr == want
 
 
@@ -197,12 +203,19 @@ from numba import types
 
 binding.get_host_cpu_features = lambda: dict.fromkeys({features!r}.split(), True)
 ctypes.CDLL = lambda name: SimpleNamespace(syscall=lambda *number: 0)  # the permission to use tiles
-from ltbc.kernels import simd, simd_windows
+import numpy as np
+from ml_dtypes import bfloat16
 
-assert simd.LEVEL == "amx"
-word, half, plan = types.int64, types.uint16, types.Array(types.int64, 1, "C")
-kernel = simd_windows.multiply_windows
-kernel.compile((word,) * 3 + (half,) * 3 + (word,) * 4 + (plan, types.Array(word, 2, "C")))
+from ltbc.kernels import conv3x3
+from ltbc.kernels.cpu.machine import LEVEL
+from ltbc.kernels.cpu.threads import rehearsal
+
+assert LEVEL.name == "amx"
+x, w, b = np.ones((1, 9, 9, 32), bfloat16), np.ones((3, 3, 32, 32), bfloat16), np.zeros(32, np.float32)
+with rehearsal() as noted:
+    conv3x3.forward(x, w, b, backend="cpu")
+(kernel, signature), = [task for task in noted if task[0].py_func.__name__ == "multiply_windows"]
+kernel.compile(signature)
 code = "".join(kernel.inspect_asm().values())
 print([name for name in ("ldtilecfg", "tileloadd", "tilezero", "tdpbf16ps", "tilestored") if name not in code])
 """
@@ -210,7 +223,7 @@ print([name for name in ("ldtilecfg", "tileloadd", "tilezero", "tdpbf16ps", "til
 
 def test_amx_compiles(tmp_path):
     """Only compiled, for a CPU that has it: in a process of its own, as LLVM would end this one if it could not."""
-    if simd.platform.machine() != "x86_64":
+    if platform.machine() != "x86_64":
         pytest.skip("x86 only")
     features = "avx2 fma avx512f avx512bw avx512dq avx512vl avx512bf16 amx-tile amx-bf16"
     found = run("-c", AMX.format(features=features), LTBC_CACHE=str(tmp_path), LTBC_CPU="",
@@ -218,24 +231,7 @@ def test_amx_compiles(tmp_path):
     assert found.stdout == "[]\n", found.stderr
 
 
-# What differs between levels is compiled anew for each, so each gets the storage whose code it does not share: float32
-# is the same code with and without bf16 instructions, and 8 lanes are those of AVX2 and of generic CPUs.
-STORAGE = {"avx512_bf16": "bfloat16", "avx512": "bfloat16", "avx2": "bfloat16", "generic": "float32"}
-
-
-@pytest.mark.slow  # compiles everything anew
-@pytest.mark.parametrize("level", [level for level in simd.available() if level != simd.LEVEL])
-def test_every_level(level):
-    """The large cases of every operation once more, in a process that is forced to that level."""
-    if os.environ.get("LTBC_CPU"):
-        pytest.skip("a level is forced already")
-    chosen = f"(test_large or winograd_in_blocks) and {STORAGE[level]} or adadelta or loss"
-    found = run("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/kernels/test_cpu_layers.py",
-                "tests/kernels/test_cpu_pointwise.py", "-k", chosen, LTBC_CPU=level, HYPOTHESIS_PROFILE="mutations")
-    assert found.returncode == 0 and " passed" in found.stdout, found.stdout[-3000:]
-
-
-@simd.compiled
+@compiled
 def count_units(first, last, scratch, like, factor, counts, table, add, fail):
     """A kernel with arguments of every kind."""
     for unit in range(first, last):
@@ -251,7 +247,7 @@ def test_arguments_of_every_kind(threads):
         threads(n)
         counts, table = np.zeros(300, np.int64), np.arange(12, dtype=np.int32).reshape(3, 4)
         for _ in range(50):
-            simd.launch(count_units, 300, 0, np.uint16(7), np.float32(0.25), counts, table, 0.1, False)
+            launch(count_units, 300, 0, np.uint16(7), np.float32(0.25), counts, table, 0.1, False)
         found.append(counts)
     assert (found[0] == 50 * (7 + 1 + 6 + 1)).all()
     np.testing.assert_array_equal(*found)
@@ -263,8 +259,8 @@ def test_a_kernel_that_raises_is_an_error(threads):
     arguments = np.uint16(1), np.float32(0), counts, table, 0.0
     threads(2)
     with pytest.raises(RuntimeError, match="cpu: count_units failed"):
-        simd.launch(count_units, 300, 0, *arguments, True)
-    simd.launch(count_units, 300, 0, *arguments, False)
+        launch(count_units, 300, 0, *arguments, True)
+    launch(count_units, 300, 0, *arguments, False)
     assert counts[299] == 2
 
 
@@ -273,7 +269,7 @@ def test_another_way_of_calling_is_refused(threads):
     """A Numba that hands arrays or numbers over in other words than we do is found out before a kernel is called."""
     threads(2)
     arguments = np.uint16(7), np.float32(0.25), np.zeros(300, np.int64), np.zeros((3, 4), np.int32), 0.1, False
-    simd.launch(count_units, 300, 0, *arguments)
+    launch(count_units, 300, 0, *arguments)
     found = next(iter(count_units.overloads.values()))
     pool.check_convention(found, arguments)
     for other in (arguments[:-1], (*arguments[:4], 1, False)):
@@ -285,10 +281,10 @@ def test_another_way_of_calling_is_refused(threads):
 def test_more_arguments_than_a_kernel_can_have(threads):
     threads(2)
     with pytest.raises(TypeError, match="cpu: a kernel takes at most 96 words and 8 numbers, got 99 and 0"):
-        simd.launch(count_units, 2, 0, *range(99))
+        launch(count_units, 2, 0, *range(99))
 
 
-@simd.compiled
+@compiled
 def fill_scratch(first, last, scratch, size, result):
     """Memory of a thread's own: whoever shares it finds another's numbers."""
     for unit in range(first, last):
@@ -305,10 +301,10 @@ def test_memory_of_each_thread_grows(threads):
     def launch_many(seed):
         for size in range(800, 80000, 800):
             result = np.ones(20, np.int64)
-            simd.launch(fill_scratch, 20, size, size, result)
+            launch(fill_scratch, 20, size, size, result)
             assert not result.any()
             if size % 16000 == 0:
-                simd.set_threads(2 + seed)
+                set_threads(2 + seed)
         return True
     with ThreadPoolExecutor(3) as pool:
         assert all(pool.map(launch_many, range(3)))
@@ -316,8 +312,9 @@ def test_memory_of_each_thread_grows(threads):
 
 FORK = """
 import os, numpy as np
-from ltbc.kernels import adadelta, simd
-simd.set_threads(2)
+from ltbc.kernels import adadelta
+from ltbc.kernels.cpu.threads import Pool, set_threads
+set_threads(2)
 def step():
     p, g, eg, ed = np.ones((4, 1 << 18), np.float32)
     adadelta.step(p, g, eg, ed, backend="cpu")
@@ -337,8 +334,9 @@ def test_fork():
 
 SLEEP = """
 import resource, time, numpy as np
-from ltbc.kernels import adadelta, simd
-simd.set_threads(3)
+from ltbc.kernels import adadelta
+from ltbc.kernels.cpu.threads import Pool, set_threads
+set_threads(3)
 adadelta.step(*np.ones((4, 1 << 18), np.float32), backend="cpu")
 time.sleep(0.1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_utime

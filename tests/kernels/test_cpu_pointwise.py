@@ -9,7 +9,7 @@ from ml_dtypes import bfloat16
 from ltbc.kernels import adadelta, chroma_loss, class_loss, color, dispatch, strategies
 from ltbc.kernels.adadelta.cpu import UNIT
 from ltbc.kernels.compare import ROUNDOFF, assert_close, tolerance
-from ltbc.kernels.cpu import machine as simd
+from ltbc.kernels.cpu.buffers import allocate
 from tests.tools import helpers
 from tests.tools.cpu_checks import THREADS, set_threads
 from tests.tools.cpu_memory import Memory
@@ -30,7 +30,7 @@ def test_chroma_loss(s, layout, dtype, seed):
     with set_threads(THREADS[seed % 4]), Memory() as memory:
         y = strategies.lay_out(y, layout) if layout != "contiguous" else memory.place("y", y)
         target = memory.place("target", target)
-        out = simd.allocate(y.shape, np.float32) if seed % 2 else None
+        out = allocate(y.shape, np.float32) if seed % 2 else None
         loss, dy = chroma_loss.value_and_gradient(y, target, 3.0, out=out, backend="cpu")
         memory.check()
     want = chroma_loss.value_and_gradient(exact(y), exact(target), 3.0)
@@ -119,7 +119,7 @@ def test_color(space, kind, dtype, cropped, seed):
 
 def test_color_writes_into_buffers():
     rgb = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3)).astype(np.uint8)
-    out = simd.allocate((2, 4, 6, 1), bfloat16), np.full((2, 2, 3, 2), np.nan, np.float32)
+    out = allocate((2, 4, 6, 1), bfloat16), np.full((2, 2, 3, 2), np.nan, np.float32)
     found = color.encode(rgb, out=out, backend="cpu")
     want = color.encode(rgb)
     assert found[0] is out[0] and found[1] is out[1]
@@ -142,10 +142,12 @@ def test_other_dtypes_are_rejected():
 def test_gradients_of_a_fork_add_up_like_numpy(shape, dtype):
     rng = np.random.default_rng(3)
     draw = lambda: rng.standard_normal(shape).astype(dtype)  # noqa: E731
-    total, x = dispatch.allocate(shape, dtype, "cpu"), draw()
-    total[...] = draw()
-    expected = (total.astype(np.float32) + x.astype(np.float32)).astype(dtype)
-    dispatch.add(total, x, "cpu")
+    with Memory() as memory:
+        total, x = memory.allocate(shape, dtype), memory.place("x", draw())
+        total[...] = draw()
+        expected = (total.astype(np.float32) + x.astype(np.float32)).astype(dtype)
+        dispatch.add(total, x, "cpu")
+        memory.check()
     np.testing.assert_array_equal(total, expected)
     channels_first = np.moveaxis(np.moveaxis(x, 3, 0).copy(), 0, 3)  # what the kernel does not read
     dispatch.add(channels_first, x, "cpu")

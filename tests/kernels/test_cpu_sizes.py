@@ -10,18 +10,15 @@ from ml_dtypes import bfloat16
 from ltbc.colorize.colorizer import WEIGHTS
 from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.compare import relative_error
-from ltbc.kernels.cpu import gradient as simd_gradient
-from ltbc.kernels.cpu import matrix as simd_matrix
-from ltbc.kernels.cpu import rows as simd_rows
+from ltbc.kernels.cpu.gradient import ANCHORS  # windows that a weight gradient packs at a time
+from ltbc.kernels.cpu.matrix import STEPS_BLOCK as STEPS
+from ltbc.kernels.cpu.rows import FEW as ROWS  # of linear, whose weights are packed on the way
 from ltbc.nn import Network
 from ltbc.nn.architecture import layers
-from ltbc.nn.parameters import load_weights
+from ltbc.nn.weights import load_weights
 from tests.tools.cpu_checks import check, drawn
 
 DTYPES = pytest.mark.parametrize("dtype", [bfloat16, np.float32])
-ROWS = simd_rows.FEW  # of linear, whose weights are packed on the way
-STEPS = simd_matrix.STEPS_BLOCK
-ANCHORS = simd_gradient.ANCHORS  # windows that a weight gradient packs at a time
 
 
 @DTYPES
@@ -56,6 +53,8 @@ def test_every_width(dtype):
     for op, sizes in (("conv3x3", dict(Cin=8, Cout=40)), ("upsample2x_conv3x3", dict(Cin=16, Cout=12))):
         check(drawn(op, dict(N=2, H=9, W=56) | sizes), dtype)
     check(drawn("fusion", dict(N=2, H=9, W=28, Cm=20, Cg=8, Cout=40)), dtype)
+    check(drawn("conv3x3", dict(N=1, H=67, W=28, Cin=4, Cout=8)), dtype)  # several rows a block, and a smaller one
+    check(drawn("conv3x3", dict(N=2, H=17, W=55, Cin=12, Cout=8), stride=2), dtype)  # dx ends between two phases
 
 
 @DTYPES
@@ -65,7 +64,7 @@ def test_every_width(dtype):
     (dict(N=2, H=50, W=62, Cin=80, Cout=144), 2),
 ])
 def test_more_than_a_slice_of_winograds_sums(sizes, stride, dtype):
-    check(drawn("conv3x3", sizes, stride=stride), dtype, (1, 3))
+    check(drawn("conv3x3", sizes, stride=stride, activation="relu"), dtype, (1, 3))
 
 
 SHAPES = sorted({(spec.op, spec.inputs, spec.filters, spec.stride, spec.activation)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 
-from ltbc.kernels import fusion
 from ltbc.kernels.strategies import layouts
 from tests.tools import helpers
 
@@ -61,30 +60,3 @@ def test_float32(backend, case):
 @given(case=helpers.cases(OP))
 def test_out(case):
     helpers.check_out(case)
-
-
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"activation": "max"}, ValueError, "fusion: activation must be one of none, relu, sigmoid, got 'max'"),
-    ({"mid": np.ones((2, 3, 5))}, ValueError, "fusion: mid must be [N, H, W, Cm], got [2, 3, 5]"),
-    ({"global_": np.ones((1, 4))}, ValueError, "fusion: global_ must be [N, Cg] with N=2 (from mid), got [1, 4]"),
-    ({"w": np.ones((8, 3))}, ValueError,
-     "fusion: w must be [4 + 5, Cout] (channels of global_, then of mid), got [8, 3]"),
-    ({"global_": np.ones((2, 4), np.float32)}, TypeError, "fusion: global_ must be float64 like mid, got float32"),
-    ({"b": np.ones(9)}, ValueError, "fusion: b must be [Cout] with Cout=3 (from w), got [9]"),
-    ({"out": np.ones((2, 3))}, ValueError, "fusion: out y must be [2, 3, 3, 3], got [2, 3]"),
-])  # fmt: skip
-def test_forward_rejects(wrong, error, message):
-    right = {"mid": np.ones((2, 3, 3, 5)), "global_": np.ones((2, 4)), "w": np.ones((9, 3)), "b": np.ones(3)}
-    helpers.rejects(message, error, fusion.forward, **right | wrong)
-
-
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"dy": np.ones((2, 3, 3, 5))}, ValueError, "fusion: dy must be [2, 3, 3, 3], got [2, 3, 3, 5]"),
-    ({"y": np.ones((2, 3, 3, 3), np.float32)}, TypeError,
-     "fusion: y must be float64 where mid is float64, got float32"),
-    ({"out": (None, np.ones((2, 5)), None, None)}, ValueError, "fusion: out dglobal must be [2, 4], got [2, 5]"),
-])  # fmt: skip
-def test_backward_rejects(wrong, error, message):
-    y = np.ones((2, 3, 3, 3))
-    right = {"dy": y, "mid": np.ones((2, 3, 3, 5)), "global_": np.ones((2, 4)), "w": np.ones((9, 3)), "y": y}
-    helpers.rejects(message, error, fusion.backward, **right | wrong)

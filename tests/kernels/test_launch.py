@@ -28,7 +28,7 @@ def stub(tmp_path_factory):
 
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        pytest.skip("Triton's launcher and the stub of the driver need a C compiler")
+        pytest.skip("Triton's launcher and the stub of the driver need a C compiler: apt-get install gcc")
     folder = tmp_path_factory.mktemp("stub")
     include = Path(triton.__file__).parent / "backends/nvidia/include"
     command = [compiler, "-shared", "-fPIC", "-w", f"-I{include}", TOOLS / "stub_libcuda.c", "-o"]
@@ -39,7 +39,7 @@ def stub(tmp_path_factory):
 @pytest.mark.parametrize("module", ["numpy", "torch"])
 def test_launch_on_a_stub_of_the_driver(stub, module):
     if find_spec(module) is None:
-        pytest.skip(f"{module} is not installed")
+        pytest.skip(f"arrays of {module} need it: pip install {module}")
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment |= {"TRITON_LIBCUDA_PATH": str(stub), "LD_LIBRARY_PATH": str(stub), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(TOOLS / "launch_on_stub.py"), str(stub), module]

@@ -7,7 +7,7 @@ import pytest
 import torch.nn.functional as F
 from hypothesis import given
 
-from ltbc.kernels import conv3x3, upsample2x, upsample2x_conv3x3
+from ltbc.kernels import conv3x3, upsample2x
 from ltbc.kernels.compare import assert_close, tolerance
 from ltbc.kernels.strategies import layouts
 from tests.tools import helpers
@@ -68,25 +68,3 @@ def test_float32(backend, case):
 def test_out_and_needs_dx(case):
     helpers.check_out(case)
     helpers.check_without_dx(case)
-
-
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"activation": None}, ValueError,
-     "upsample2x_conv3x3: activation must be one of none, relu, sigmoid, got None"),
-    ({"x": np.ones((1, 5, 2))}, ValueError, "upsample2x_conv3x3: x must be [N, H, W, Cin], got [1, 5, 2]"),
-    ({"w": np.ones((3, 3, 1, 4))}, ValueError,
-     "upsample2x_conv3x3: w must be [3, 3, Cin, Cout] with Cin=2 (from x), got [3, 3, 1, 4]"),
-    ({"w": np.ones((3, 3, 2, 4), np.float16)}, TypeError,
-     "upsample2x_conv3x3: w must be float64 like x, got float16"),
-    ({"out": np.ones((1, 5, 5, 4))}, ValueError,
-     "upsample2x_conv3x3: out y must be [1, 10, 10, 4], got [1, 5, 5, 4]"),
-])  # fmt: skip
-def test_forward_rejects(wrong, error, message):
-    right = {"x": np.ones((1, 5, 5, 2)), "w": np.ones((3, 3, 2, 4)), "b": np.ones(4)}
-    helpers.rejects(message, error, upsample2x_conv3x3.forward, **right | wrong)
-
-
-def test_backward_rejects():
-    x, w, y = np.ones((1, 5, 5, 2)), np.ones((3, 3, 2, 4)), np.ones((1, 5, 5, 4))
-    message = "upsample2x_conv3x3: dy must be [1, 10, 10, 4], got [1, 5, 5, 4]"
-    helpers.rejects(message, ValueError, upsample2x_conv3x3.backward, y, x, w, y)

@@ -154,4 +154,4 @@ def test_an_output_that_cannot_be_written_is_one_line():
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "nn"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    assert done.stderr == "python -m nn: standard output: No space left on device\n"
+    assert done.stderr == "nn: standard output: No space left on device\n"

@@ -140,9 +140,10 @@ def test_micro_batches_sum_to_the_whole_batch(case, micro_batch):
         np.testing.assert_array_equal(final, net.gradients.views[f"{name}.weight"], err_msg=name)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_micro_batches_of_the_cpu_backend(dtype):
-    """As near to exact gradients as the whole batch: smaller ones may take other algorithms, which round elsewhere."""
+@pytest.mark.parametrize("dtype, bound, of_loss", [("float32", 2e-5, 2e-6), ("bfloat16", 0.15, 2e-4)])
+def test_micro_batches_of_the_cpu_backend(dtype, bound, of_loss):
+    """As near to exact gradients as the whole batch: smaller ones may take other algorithms, which round elsewhere.
+    Measured on AVX2 and AVX-512: 8e-7 and 9e-8, 0.05 and 1.2e-5."""
     net, batch = make(width=0.25, dtype=dtype, backend="cpu", images=5)
     exact, same = make(width=0.25, images=5)
     for name, view in (net.low_precision or net.parameters).views.items():
@@ -151,8 +152,8 @@ def test_micro_batches_of_the_cpu_backend(dtype):
     error = lambda: np.linalg.norm(net.gradients.flat - exact.gradients.flat)  # noqa: E731
     whole, net.micro_batch = error(), 2
     losses.append(net.loss_and_gradients(**batch))
-    assert error() < 1.5 * whole < 0.1 * np.linalg.norm(exact.gradients.flat)
-    np.testing.assert_allclose([x["total"] for x in losses], losses[0]["total"], rtol=1e-3)
+    assert error() < 1.5 * whole < bound * np.linalg.norm(exact.gradients.flat)
+    np.testing.assert_allclose([x["total"] for x in losses], losses[0]["total"], rtol=of_loss)
 
 
 def test_the_cpu_backend_splits_large_batches():
@@ -190,6 +191,13 @@ def test_any_size_sees_a_resized_copy():
     implicit = net.forward(batch["luminance"])
     np.testing.assert_array_equal(explicit[0], implicit[0])
     assert implicit[0].shape == (2, 20, 36, 2)
+
+
+def test_chroma_and_logits_are_not_rounded_to_the_activations_dtype():
+    """At bfloat16 a smooth sky would show 256 steps at most."""
+    net, batch = make(dtype="bfloat16", size=(64, 64))
+    for x in net.forward(batch["luminance"]):
+        assert x.dtype == np.float32 and (x != x.astype(net.dtype).astype(np.float32)).mean() > 0.9
 
 
 def test_forward_results_are_not_overwritten_by_the_next_call():
@@ -237,8 +245,9 @@ def test_table_tells_the_shapes_that_the_network_makes(size, monkeypatch):
 
 
 def test_same_seed_same_parameters_other_seed_others():
-    a, b, c = (Network(0.1, 3, 32, seed=seed).parameters.flat for seed in (1, 1, 2))
-    assert np.array_equal(a, b) and not np.array_equal(a, c)
+    seeds = (1, 1, 2, 3, 2**32 + 1, 2**63)
+    flat = [Network(0.1, 3, 32, seed=seed).parameters.flat.tobytes() for seed in seeds]
+    assert flat[0] == flat[1] and len(set(flat)) == 5
 
 
 def test_first_prediction_is_nearly_grey_and_signals_keep_their_size():
@@ -344,6 +353,10 @@ def test_table_on_the_command_line(capsys):
     table = json.loads(capsys.readouterr().out)
     assert table["parameters"] == 42_353_839 and table["macs"] == 8_582_941_952
     assert {"name", "input", "output", "parameters", "macs"} <= set(table["layers"][0])
+    assert all(row["activation_bytes"] == 4 * np.prod(row["output"]) for row in table["layers"]), "float32"
+    assert table["activation_bytes"] == sum(row["activation_bytes"] for row in table["layers"])
+    main(["--size", "480x640", "--json"])
+    assert json.loads(capsys.readouterr().out)["layers"][0]["input"] == [480, 640, 1], "height, width"
     main(["--width", "0.5", "--classes", "10", "--size", "480x640"])
     assert "low.0 (global)" in capsys.readouterr().out
     with pytest.raises(SystemExit):

@@ -11,9 +11,9 @@ from ltbc.kernels import color
 from ltbc.nn import Network
 from ltbc.nn.__main__ import main
 from ltbc.nn.study.explain import read_photo
-from tests.tools.browser import CHROMIUM, DRIVER, browser
+from tests.tools.browser import CHROMIUM, DRIVER, NEEDS_BROWSER, browser
 
-needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=NEEDS_BROWSER)
 
 
 @pytest.fixture(scope="module")

@@ -48,17 +48,16 @@ def test_tiles_give_the_chroma_of_the_whole_picture(dtype, global_size):
     assert logits is None or np.array_equal(seen, logits)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_tiles_on_the_cpu_backend(dtype):
-    """A kernel may be chosen by its size, so that bfloat16 may round otherwise, as far off as it is anyway."""
+@pytest.mark.parametrize("dtype, worst, mean", [("float32", BOUND, 5e-9), ("bfloat16", 0.1, 1e-4)])
+def test_tiles_on_the_cpu_backend(dtype, worst, mean):
+    """A kernel may be chosen by its size, and Winograd's rounds otherwise than the direct one: one element in thousands
+    differs, by 9e-7 in float32, in bfloat16 by 0.04, which is as far off as it is anyway; on average 2e-10 and 5e-6."""
     luminance = np.random.default_rng(1).uniform(-1, 1, (328, 272)).astype(np.float32)
     copy = luminance[None, :32, :32, None].copy()
     net = network("cpu", dtype)
     want, _ = net.forward(luminance[None, ..., None], copy)
-    exact, _ = network().forward(luminance[None, ..., None], copy)
     difference = np.abs(in_tiles(net, luminance, 192, net.global_features(copy)[0]) - want[0])
-    assert difference.max() < max(BOUND, 2 * np.abs(want - exact).max())
-    assert difference.mean() < 1e-4
+    assert difference.max() < worst and difference.mean() < mean
 
 
 def test_the_halo_is_all_that_is_seen_and_no_more_than_needed():

@@ -5,6 +5,11 @@ the folder as it comes: checks.jsonl (a line a check), log.txt (what programs pr
 network.json, and at last summary.txt, which is printed too. Exit status 1 where a check failed or a part did not end.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin(lasting=True)
+
 import argparse
 import json
 import os

@@ -4,6 +4,11 @@
 JSON to FILE as a check starts and one as it ends. Exit status 3 where the GPU is of no use to this process any more.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import argparse
 import json
 import sys

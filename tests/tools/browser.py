@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
+NEEDS_BROWSER = "pages in a browser need Chromium: apt-get install chromium chromium-driver"
 TEXT = "return document.body.innerText"
 OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
 

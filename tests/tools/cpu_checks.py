@@ -7,10 +7,12 @@ from ml_dtypes import bfloat16
 
 from ltbc.kernels.arrays import sum_dtype
 from ltbc.kernels.compare import ROUNDOFF, SAFETY, assert_close, to_float64
-from ltbc.kernels.conv3x3 import cpu_few as thin
-from ltbc.kernels.conv3x3 import winograd
-from ltbc.kernels.cpu import machine as simd
+from ltbc.kernels.conv3x3 import cpu_few
+from ltbc.kernels.conv3x3.cpu_method import method
+from ltbc.kernels.cpu import threads
+from ltbc.kernels.cpu.buffers import allocate
 from ltbc.kernels.cpu.elementwise import BANDS
+from ltbc.kernels.cpu.machine import LANES
 from ltbc.kernels.cpu.matrix import arithmetic
 from tests.tools import helpers
 from tests.tools.cpu_memory import Memory
@@ -22,7 +24,7 @@ def border(name, a):
     """Activations in buffers of the backend's own, of which nothing is copied."""
     if a.ndim != 4 or name == "w":
         return a
-    buffer = simd.allocate(a.shape, a.dtype)
+    buffer = allocate(a.shape, a.dtype)
     buffer[...] = a
     return buffer
 
@@ -40,12 +42,12 @@ def drawn(op, sizes, seed=0, **chosen):
 
 @contextmanager
 def set_threads(n):
-    before = simd.threads()
-    simd.set_threads(n)
+    before = threads.threads()
+    threads.set_threads(n)
     try:
         yield
     finally:
-        simd.set_threads(before)
+        threads.set_threads(before)
 
 
 def check(case, dtype, threads=THREADS, place=None, wide=False):
@@ -128,11 +130,11 @@ def chain(case, name, of):
         return terms / (of.m**2 if name == "dw" else 9)
     if case.op == "upsample2x_conv3x3" and name == "dw":
         return terms / 4  # the phases are added at the end
-    few = case.op == "conv3x3" and thin.is_thin(*case.arguments["w"].shape[2:])
+    few = case.op == "conv3x3" and cpu_few.takes(*case.arguments["w"].shape[2:])
     if few and name == "dw":
         return in_bands
     if few and min(case.arguments["w"].shape[2:]) == case.arguments["w"].shape[3 if name == "y" else 2]:
-        return terms / simd.LANES + 4  # in lanes, which are added at the end
+        return terms / LANES + 4  # in lanes, which are added at the end
     return terms
 
 
@@ -141,9 +143,8 @@ def algorithm(case, dtype, name):
     if case.op != "conv3x3" or name == "db":
         return None
     (n, h, w, cin), cout, stride = case.arguments["x"].shape, case.arguments["w"].shape[3], case.settings["stride"]
-    if thin.is_thin(cin, cout):
-        return None
-    return winograd.algorithm(dtype, stride, cin, cout, n, -(-h // stride), -(-w // stride))
+    how = method(np.dtype(dtype), stride, cin, cout, (n, -(-h // stride), -(-w // stride)))
+    return how.transforms if getattr(how, name) == "winograd" else None
 
 
 def amplification(of, name):

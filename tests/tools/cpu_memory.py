@@ -16,15 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from ltbc import kernels
 from ltbc.kernels.arrays import is_float
-from ltbc.kernels.cpu import machine as simd
+from ltbc.kernels.cpu.buffers import Owner, address, aligned, allocate, owner, workspace
+from ltbc.kernels.cpu.threads import Pool, launch
 
 BAND, NAN = 256, 0xFF  # bytes; such bytes are NaN in both float32 and bfloat16
-PATCHED = ("aligned", "allocate", "launch", "workspace")  # of ltbc.kernels.cpu.machine, under the same names in other modules
+OWN = {f.__name__: f for f in (aligned, allocate, launch, workspace)}  # replaced wherever these names stand for them
 
-FOLDER = Path(simd.__file__).parent
-for path in sorted((*FOLDER.glob("simd*.py"), *FOLDER.glob("*/cpu.py"))):  # now: not while their names are patched
-    import_module(".".join(("kernels", *path.relative_to(FOLDER).with_suffix("").parts)))
+FOLDER = Path(kernels.__file__).parent
+for path in sorted((*FOLDER.glob("cpu/*.py"), *FOLDER.glob("*/cpu.py"))):  # now: not while their names are patched
+    import_module(".".join(("ltbc.kernels", *path.relative_to(FOLDER).with_suffix("").parts)))
 
 
 class Memory:
@@ -32,9 +34,8 @@ class Memory:
         self.bands: list[np.ndarray] = []
         self.images: list[tuple[np.ndarray, np.ndarray]] = []  # (pixels, their memory with its border)
         self.inputs: list[tuple[str, np.ndarray, np.ndarray]] = []
-        self.own = {name: getattr(simd, name) for name in PATCHED}
-        modules = [module for name, module in sys.modules.items() if name.startswith("kernels.")]
-        self.replaced = [(module, name, own) for module in modules for name, own in self.own.items()
+        modules = [module for name, module in sys.modules.items() if name.startswith("ltbc.kernels.")]
+        self.replaced = [(module, name, own) for module in modules for name, own in OWN.items()
                          if vars(module).get(name) is own]
         self.replaced += [(np, name, getattr(np, name)) for name in ("empty", "zeros")]
         self.numpy = {name: own for module, name, own in self.replaced if module is np}
@@ -49,10 +50,10 @@ class Memory:
     def aligned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """As `simd.aligned`, between bands."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        memory = simd.Owner(size + 64 + 2 * BAND, np.uint8)
+        memory = Owner(size + 64 + 2 * BAND, np.uint8)
         memory[:] = NAN
         plain = memory.view(np.ndarray)
-        start = BAND + -(simd.address(plain) + BAND) % 64
+        start = BAND + -(address(plain) + BAND) % 64
         self.bands += plain[:start], plain[start + size :]
         inside = plain[start : start + size]
         inside[:] = 0
@@ -60,10 +61,10 @@ class Memory:
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         first = len(self.bands)
-        pixels = self.own["allocate"](shape, dtype)
+        pixels = OWN["allocate"](shape, dtype)
         if len(shape) == 4:
             before, behind = self.bands[first:]
-            self.images.append((pixels, simd.owner(pixels).view(np.ndarray)[before.size : -behind.size]))
+            self.images.append((pixels, owner(pixels).view(np.ndarray)[before.size : -behind.size]))
         return pixels
 
     def workspace(self, name: str, size: int) -> np.ndarray:
@@ -73,11 +74,11 @@ class Memory:
         return memory
 
     def launch(self, kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
-        helpers = simd.Pool.helpers
+        helpers = Pool.helpers
         if getattr(helpers, "memory", None):  # of threads that are there already
             helpers.memory = [self.workspace("scratch", scratch) for _ in helpers.memory]
-            helpers.places[:] = [simd.address(m) for m in helpers.memory]
-        self.own["launch"](kernel, units, scratch, *arguments)
+            helpers.places[:] = [address(m) for m in helpers.memory]
+        OWN["launch"](kernel, units, scratch, *arguments)
         for band in self.bands:
             assert (band == NAN).all(), f"{kernel.py_func.__name__} wrote beside an array"
 

@@ -92,7 +92,7 @@ def cases(draw, op: str, layout=None, settings: dict[str, tuple] | None = None, 
 
 def shape(pattern: str, sizes: dict[str, int]) -> tuple[int, ...]:
     """ "3 3 Cin Cout" with the sizes put in; "Cg+Cm" is their sum."""
-    return tuple(sum(int(sizes.get(name, 0) or name) for name in d.split("+")) for d in pattern.split())
+    return tuple(sum(int(sizes.get(name, name)) for name in d.split("+")) for d in pattern.split())
 
 
 def forward(case: Case, backend: str = "reference", **options) -> Any:

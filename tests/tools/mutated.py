@@ -22,7 +22,7 @@ MISTAKES = (
 class Copy:
     """The project's sources in a folder of their own, and a server that runs tests there."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **environment: str) -> None:
         self.root, self.report = root, root / "report.txt"
         for folder in filter(lambda folder: (ROOT / folder).is_dir(), FOLDERS):
             shutil.copytree(ROOT / folder, root / folder, symlinks=True, ignore=only_sources)
@@ -30,7 +30,8 @@ class Copy:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
         settings = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self.server = subprocess.Popen(
-            [sys.executable, "tests/tools/mutation_server.py"], cwd=root, env=kept | settings | {"PYTHONPATH": str(root)},
+            [sys.executable, "tests/tools/mutation_server.py"], cwd=root,
+            env=kept | settings | environment | {"PYTHONPATH": str(root)},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -46,7 +47,7 @@ class Copy:
 
 
 def only_sources(folder: str, names: list[str]) -> list[str]:
-    kept = (".py", ".json", ".c")
+    kept = (".py", ".json", ".c", ".safetensors")
     return [n for n in names if not (Path(folder, n).is_dir() or n.endswith(kept)) or n == "__pycache__"]
 
 

@@ -61,12 +61,6 @@ MUTATIONS = [
          "padded[:, 1:-1, 1:-1])", "test_out_and_needs_dx"),
     ),
     *of(
-        "kernels/conv3x3/__init__.py",
-        ("stride 3 let through", "stride not in (1, 2)", "stride not in (1, 2, 3)", "test_forward_rejects"),
-        ("dtype of dy not looked at", 'check_dtypes(OP, {"x": x}, {"dy": dy, "y": y})', 'check_dtypes(OP, {"x": x})',
-         "test_backward_rejects"),
-    ),
-    *of(
         "kernels/upsample2x_conv3x3/__init__.py",
         ("phase weights wrong, in both directions alike", "(((0,), (1, 2)), ((0, 1), (2,)))",
          "(((0, 1), (2,)), ((0,), (1, 2)))", "test_torch"),
@@ -150,15 +144,6 @@ MUTATIONS = [
          "tests/test_gradcheck.py::test_what_is_not_smooth_does_not_pass"),
         ("the other half searched", "key=lambda half: miss", "key=lambda half: -miss",
          "tests/test_gradcheck.py::test_a_wrong_element_is_found_among_many"),
-    ),
-    *of(
-        "kernels/compare.py",
-        ("single wrong elements let through", "if error > tolerance or outliers.any():", "if error > tolerance:",
-         "tests/kernels/test_compare.py::test_one_wrong_element_among_a_million_is_seen"),
-        ("NaN let through", "if not np.isfinite(actual).all():\n        bad", "if False:\n        bad",
-         "tests/kernels/test_compare.py::test_what_is_not_finite_never_passes"),
-        ("tolerance ten times too large", "SAFETY = 2.0", "SAFETY = 20.0",
-         "tests/kernels/test_compare.py::test_simulated_sums_stay_within"),
     ),
     *of(
         "nn/network.py",

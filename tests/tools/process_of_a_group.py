@@ -1,6 +1,7 @@
 """What test_distributed.py starts under torchrun: OUT PHOTOS STEPS. Trains, and writes what this process holds."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ for step in range(int(steps)):
         found |= {"sent": np.array(sent), "layers": np.array(len(backward))}
     run.optimizer.step()
 stream.close()
-threads = {"cpu": lambda: __import__("ltbc.kernels.cpu.machine").simd.threads()}.get(settings["backend"], lambda: 0)()
+threads = {"cpu": lambda: import_module("ltbc.kernels.cpu.threads").threads()}.get(settings["backend"], lambda: 0)()
 world.check_same(run.net.parameters.flat)
 weights, told = run.net.parameters.flat.copy(), ""
 weights[-1] = np.nextafter(weights[-1], 9) if world.rank else weights[-1]  # the last bit of one of them

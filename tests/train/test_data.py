@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 from skimage.color import rgb2lab
 
 from ltbc.train import TrainError
-from ltbc.train.pictures.folder import scan
+from ltbc.train.pictures.folder import ahead, scan
 from ltbc.train.pictures.photograph import PictureError, read, spread
 from ltbc.train.pictures.stream import make_batch
 from tests.tools.drawn import draw, draw_folder
@@ -188,3 +188,11 @@ def test_fingerprint_follows_names_and_sizes(tmp_path):
     (folder / "orange/5.png").unlink()
     seen.add(scan(folder, 24).fingerprint)
     assert len(seen) == 6, "short side, a name, a size, a class, a number"
+
+
+def test_only_so_many_are_made_ahead_of_their_use():
+    """Or decoded pictures would fill the memory."""
+    taken = []
+    made = ahead(lambda i: 10 * i, (taken.append(i) or i for i in range(100)), workers=2, depth=5)
+    assert [next(made) for _ in range(3)] == [0, 10, 20] and len(taken) == 3 + 5
+    assert list(made) == [10 * i for i in range(3, 100)]

@@ -83,7 +83,7 @@ def test_tarfile_reads_the_shards(shards, photos):
 
 
 def test_webdataset_reads_the_shards(shards):
-    wds = pytest.importorskip("webdataset")
+    wds = pytest.importorskip("webdataset", reason="that others read our shards needs pip install webdataset")
     dataset = wds.WebDataset(str(shards / "{000000..000002}.tar"), shardshuffle=False).decode("rgb8")
     samples = [(s["__key__"], s["png"], s["cls"]) for s in dataset]
     pictures = scan(shards, 32)
@@ -103,6 +103,7 @@ def test_shards_train_like_the_folder_they_came_from(shards, photos):
     strict = scan(shards, 32, near_grey=float(np.median(packed.shards.rows["spread"])))
     assert len(strict) == 4 and len(strict.near_grey) == 4 and sum(strict.groups) == 4
     assert strict.fingerprint != packed.fingerprint == scan(shards, 32, memory=0).fingerprint
+    assert scan(shards, 24).fingerprint != packed.fingerprint
     assert "8 pictures in 2 classes (blue" in packed.report()[0]
     with pytest.raises(TrainError, match="spread less than --near-grey 99"):
         scan(shards, 32, near_grey=99)
@@ -114,15 +115,18 @@ def test_a_jpeg_of_that_size_goes_in_as_it_is(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     draw(2, 40, 32).save(tmp_path / "p/a/turned.jpg", exif=exif)
+    exif[0x0112] = 3  # upside down, of the same size
+    draw(5, 32, 40).save(tmp_path / "p/a/upside.jpg", exif=exif)
+    draw(6, 32, 40).save(tmp_path / "p/a/comment.jpg", comment="a place's name")
     draw(3, 64, 64).save(tmp_path / "p/a/large.jpg")
     draw(4, 20, 24).save(tmp_path / "p/a/small.jpg")
     assert pack(tmp_path / "p", tmp_path / "s") == 0
     shards = Shards(tmp_path / "s")
     data = {name: shards.read(i) for i, name in enumerate(shards)}
     same = {name for name in data if data[name] == (tmp_path / "p" / name).read_bytes()}
-    assert same == {"a/plain.jpg", "a/small.jpg"} and len(data) == 4
+    assert same == {"a/plain.jpg", "a/small.jpg"} and len(data) == 6
     shapes = {name: read(x, 1, enlarge=False).shape for name, x in data.items()}
-    assert len(shapes) == 4 and scan(tmp_path / "s", 32)[0].shape[1] == 32  # small ones are enlarged by who reads
+    assert len(shapes) == 6 and scan(tmp_path / "s", 32)[0].shape[1] == 32  # small ones are enlarged by who reads
 
 
 @pytest.mark.parametrize("format", ["jpg", "webp"])

@@ -12,6 +12,7 @@ from ltbc.train.pictures.packing import SHEET, TILE
 from ltbc.train.pictures.photograph import NEAR_GREY, read, spread
 from ltbc.train.pictures.shards import Shards
 from tests.tools.drawn import draw, draw_folder
+from tests.tools.runs import error_line, new, train
 from tests.train.test_pack import pack
 
 WRITTEN = {"index.json", "index.npy", "left_out.csv", "borderline.jpg"}
@@ -103,6 +104,30 @@ def test_shards_are_mixed_and_readable_by_all(tmp_path):
         with tarfile.open(path) as file:
             assert {member.mode for member in file} == {0o644}
             assert len({member.name.split("/")[0] for member in file}) == 2, "pictures of both classes"
+
+
+def test_the_fingerprint_is_of_pictures_and_their_classes(tmp_path):
+    """The same pictures in the same order, one of them of another class."""
+    found = set()
+    for k, places in enumerate((("a/0", "a/1", "b/2"), ("a/0", "b/1", "b/2"), ("a/0", "a/1", "b/2"))):
+        for i, place in enumerate(places):
+            path = tmp_path / str(k) / f"{place}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw(i).save(path)
+        assert pack(tmp_path / str(k), tmp_path / f"s{k}") == 0
+        found.add(json.loads((tmp_path / f"s{k}/index.json").read_text())["fingerprint"])
+    assert len(found) == 2
+
+
+def test_a_run_goes_on_with_the_same_names_of_classes_only(tmp_path, capsys):
+    photos, out, run = draw_folder(tmp_path / "photos", each=2), tmp_path / "s", tmp_path / "run"
+    assert pack(photos, out) == 0 and new(out, run, 1) == 0
+    index = (out / "index.json").read_text()
+    (out / "index.json").write_text(index.replace('"orange"', '"yellow"'))
+    capsys.readouterr()
+    assert train("--resume", run, "--steps", 2) == 2 and "not the pictures of" in error_line(capsys)
+    (out / "index.json").write_text(index)
+    assert train("--resume", run, "--steps", 2) == 0
 
 
 @pytest.mark.parametrize("format", ["jpg", "webp"])

@@ -66,9 +66,9 @@ def test_order_crops_and_flips_are_what_a_checkpoint_relies_on(tmp_path, seed):
         assert batch.flip[position] == literal_bits(seed, USE["flip"], epoch, at) % 2
 
 
-@pytest.mark.parametrize("seed, epoch", [(0, 0), (5, 0), (5, 3)])
-def test_order_of_shards_is_what_a_checkpoint_relies_on(seed, epoch):
-    groups, shuffle, steps = (7, 3, 11, 5), 6, 1 << 20
+@pytest.mark.parametrize("seed, epoch, shuffle", [(0, 0, 6), (5, 0, 1), (5, 3, 13), (5, 3, 25)])
+def test_order_of_shards_is_what_a_checkpoint_relies_on(seed, epoch, shuffle):
+    groups, steps = (7, 3, 11, 5), 1 << 20
     shards = sorted(range(4), key=lambda k: literal_bits(seed, USE["shards"], epoch, k))
     reading = [sum(groups[:k]) + i for k in shards for i in range(groups[k])]
     late = [literal_bits(seed, USE["order"], epoch, i) % (shuffle * steps) + i * steps for i in range(26)]

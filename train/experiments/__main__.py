@@ -5,6 +5,11 @@ interrupted experiment goes on where it stopped, and experiments with the same -
 OUT/NAME.md, OUT/NAME.png and OUT/NAME.jpg are the tables, the curves and the photographs.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin(lasting=True)
+
 import argparse
 import sys
 import warnings
@@ -45,12 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
         return fail(f"{error.filename or options.out}: {error.strerror or error}")
     except TrainError as error:
         return fail(str(error))
+    except KeyboardInterrupt:
+        return fail("interrupted; the same command goes on with it", 130)
     return 0
 
 
-def fail(message: str) -> int:
+def fail(message: str, status: int = 2) -> int:
     print(f"train.experiments: {message}", file=sys.stderr)
-    return 2
+    return status
 
 
 def run(options: argparse.Namespace) -> None:

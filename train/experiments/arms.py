@@ -107,6 +107,8 @@ def trained(
         words = [str(photos), "--out", str(run), "--force", *words]
     print(f"python -m train {' '.join(words)}", flush=True)
     status = train([*words, "--held-out", str(held_out)])
+    if status == 130:
+        raise KeyboardInterrupt
     if status:
         raise TrainError(f"{run}: training ended with status {status}; the same command goes on with it")
     return run

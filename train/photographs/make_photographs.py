@@ -10,13 +10,21 @@ LICENCES.csv is the table: one row per JPEG, with the package, the file in the p
 PACKAGES is a folder with the .deb files (README.md says from which release); OUTPUT is this
 folder unless given.  Needs Pillow, and dpkg-deb to unpack the packages.
 """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the project's folder
+
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
 import csv
 import io
 import re
 import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 from PIL import Image, ImageCms
 from qt_resources import resources
@@ -111,6 +119,9 @@ def check():
 if __name__ == "__main__":
     if sys.argv[1:] == ["--check"]:
         check()
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+        sys.exit()
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     make(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else HERE)

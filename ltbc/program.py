@@ -1,0 +1,118 @@
+"""What each program of the project does first, before the imports that take long:
+
+    if __name__ == "__main__":
+        program.begin()
+
+From then on Ctrl-C ends it without a traceback, wherever it comes (status 130 in a shell), and so does an output that
+is closed early, as by `| head` (141, as for other programs), or is full (1, and a line on stderr that says so).
+"""
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from io import BufferedWriter, FileIO, TextIOWrapper
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+CLOSED = 128 + signal.SIGPIPE  # what a shell says of a program that died of it
+
+
+def begin(lasting: bool = False) -> None:
+    """lasting: the program leaves files after a long time, so it goes on without an output that breaks, and says so."""
+    spec = sys.modules["__main__"].__spec__
+    name = (spec.name if spec else os.path.basename(sys.argv[0])).removesuffix(".__main__")
+    for number in range(3):
+        reserve(number)
+    output = Output(1, partial(go_on if lasting else stop, name))
+    sys.stdout = text(output, sys.stdout)
+    sys.stderr = text(Output(2, lambda error: 0), sys.stderr)
+    Interruption()
+    atexit.register(end, output, name)  # the first to be registered runs last
+
+
+class Output(FileIO):
+    """A standard stream. Once writing fails, all that is written goes nowhere; `broken` says it and gives the status.
+
+    With one other than 0 the program ends. That is no OSError, which it would take for one of its files'.
+    """
+
+    def __init__(self, number: int, broken: Callable[[OSError], int]) -> None:
+        super().__init__(number, "w", closefd=False)
+        self.broken, self.status = broken, 0
+
+    def write(self, data: Any) -> int | None:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            self.status = self.broken(error)
+            if self.status:
+                raise SystemExit(self.status) from None
+            return len(data)
+
+
+def reserve(number: int) -> None:
+    """Opens a standard stream that was closed (`>&-`) as nowhere: else the next file that is opened would be it."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def text(output: Output, old: Any) -> TextIOWrapper:
+    """In place of the stream `old`, which is None where it was closed. What its encoding lacks is escaped."""
+    at_once = getattr(old, "write_through", False)  # python -u
+    return TextIOWrapper(
+        output if at_once else BufferedWriter(output),  # type: ignore[arg-type]
+        getattr(old, "encoding", "utf-8"), "backslashreplace", write_through=at_once,
+        line_buffering=getattr(old, "line_buffering", False),
+    )  # fmt: skip
+
+
+def stop(name: str, error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        return CLOSED
+    print(f"{name}: standard output: {error.strerror}", file=sys.stderr)
+    return 1
+
+
+def go_on(name: str, error: OSError) -> int:
+    print(f"{name}: standard output: {error.strerror}; goes on without it", file=sys.stderr)
+    return 0
+
+
+class Interruption:
+    """Ctrl-C raises KeyboardInterrupt, of which nobody reads a traceback, nor of what libraries make of it."""
+
+    def __init__(self) -> None:
+        self.came = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+            signal.signal(signal.SIGINT, self.come)
+        sys.excepthook = self.uncaught
+
+    def come(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.came = True
+        raise KeyboardInterrupt
+
+    def uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            return  # Python dies as of the signal
+        if self.came:  # while a module in C was imported, for which it gives ImportError
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+        sys.__excepthook__(kind, error, trace)
+
+
+def end(output: Output, name: str) -> None:
+    """Writes what is left, and gives the status, which Python forgets where it wrote that itself."""
+    output.broken = partial(stop, name)
+    with suppress(SystemExit):
+        sys.stdout.flush()
+    if output.status:
+        os._exit(output.status)

@@ -1,0 +1,118 @@
+"""Every program ends without a traceback at Ctrl-C and at an output that is closed or full: `ltbc.program`."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ltbc.train.checkpoint import CHECKPOINT, load
+from tests import ROOT
+from tests.tools.runs import TINY, seven_pictures
+
+FULL = Path("/dev/full")
+GUARD = 'if __name__ == "__main__":'
+FIRST = rf'^(#!.*\n)?"""(.*?)"""\n(.{{0,99}}\n){{0,6}}from ltbc.kernels import program\n\n{GUARD}\n    program\.begin\('
+BEGIN = re.compile(FIRST.replace("(.*?)", "((?:.|\n)*?)"))
+INTERRUPTED = """
+import os, pathlib, signal, time
+pathlib.Path(os.environ["MARK"]).touch()
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(10)
+"""
+
+
+def find_programs() -> dict[str, list[str]]:
+    """The command of every file that is one; of the tests, those that have a folder of their own."""
+    found = {}
+    for path in sorted(ROOT.glob("[!.]*/**/*.py")):
+        name = path.relative_to(ROOT)
+        if len(name.parts) == 2 and name.parts[0] == "lessons":
+            found[path.stem] = [str(path)]
+        elif f"\n{GUARD}\n" in path.read_text() and not (len(name.parts) == 2 and name.parts[0] == "tests"):
+            module = ".".join(name.with_suffix("").parts).removesuffix(".__main__")
+            found[module] = (["-m", module] if (path.parent / "__init__.py").exists() else [str(path)]) + ["--help"]
+    return found
+
+
+PROGRAMS = find_programs()
+NO_NUMPY = ("bench", "bench.measure.memory", "tests.on_gpu", "ltbc.train.photographs.make_photographs")  # for --help
+LESSONS = [name for name in PROGRAMS if name[0].isdigit()]
+
+
+def run(command, stdout, **environment) -> tuple[int, str]:
+    """(status, what it says on stderr)"""
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "80"} | environment
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=ROOT, env=variables, stdout=stdout, stderr=subprocess.PIPE, text=True,
+        timeout=120,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def run_into_closed_pipe(command, **environment) -> tuple[int, str]:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return run(command, writer, **environment)
+    finally:
+        os.close(writer)
+
+
+def test_all_programs_are_found():
+    assert {"nn", "train", "ltbc.train.pack", "ltbc.train.experiments", "colorize", "ltbc.colorize.demo", "bench", "tests.on_gpu",
+            "ltbc.train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 6  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in LESSONS])
+def test_begins_before_the_imports_that_take_long(name):
+    path = Path(*name.split("."))
+    path = next(p for p in (ROOT / path.with_suffix(".py"), ROOT / path / "__main__.py") if p.exists())
+    assert BEGIN.search(path.read_text())
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_output_that_is_closed_ends_it_quietly(name):
+    at_once = "1" if name in LESSONS else ""  # not after the lesson
+    assert run_into_closed_pipe(PROGRAMS[name], PYTHONUNBUFFERED=at_once) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
+@pytest.mark.parametrize("name", ["nn", "colorize", "1_convolution", "ltbc.colorize.demo"])
+def test_an_output_that_is_full_is_told(name):
+    with FULL.open("w") as full:
+        status, said = run(PROGRAMS[name], full, PYTHONUNBUFFERED="")
+    assert status == 1 and re.fullmatch(r"[\w.]+: standard output: No space left on device\n", said)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_nowhere_and_no_file_takes_their_place(closed):
+    """What the program opens next must not get the number 1 or 2, into which libraries write."""
+    source = "from ltbc.kernels import program; program.begin(); import os; print(1); os.sys.exit(os.open(os.devnull, 0))"
+    command = [sys.executable, "-c", source]
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode >= 3 and done.stderr == ""
+    assert done.stdout == ("" if ">&-" in closed.split() else "1\n")
+
+
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in LESSONS])
+def test_ctrl_c_while_it_imports_ends_it_quietly(name, tmp_path):
+    (tmp_path / "numpy.py").write_text(INTERRUPTED)
+    mark = tmp_path / "mark"
+    status, said = run(PROGRAMS[name], subprocess.DEVNULL, PYTHONPATH=str(tmp_path), MARK=str(mark))
+    assert (status, said) == (-signal.SIGINT if mark.exists() else 0, "")
+    assert mark.exists() or name in NO_NUMPY
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "| true", "2>&1 | true"])
+def test_training_goes_on_without_an_output_that_breaks(streams, tmp_path):
+    photos, out = seven_pictures(tmp_path / "photos"), tmp_path / "run"
+    command = [sys.executable, "-m", "train", photos, "--out", out, "--steps", "3", *TINY]
+    script = f'{{ sleep 0.3; "$@"; echo $? > {tmp_path}/status; }} {streams}'
+    done = subprocess.run(["sh", "-c", script, "sh", *map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    assert (tmp_path / "status").read_text() == "0\n" and load(out).progress.step == 3 and (out / CHECKPOINT).exists()
+    wanted = "train: standard output: Broken pipe; goes on without it\n" if streams == "| true" else ""
+    assert wanted in done.stderr and "Traceback" not in done.stderr

@@ -16,7 +16,7 @@ class Mutation(NamedTuple):
 
 def of(file: str, *rows: tuple[str, str, str, str]) -> list[Mutation]:
     """Rows (name, old, new, test) for one file; a test without a path is in that operation's file."""
-    own = f"tests/test_{file.split('/')[1]}.py::"
+    own = f"tests/kernels/test_{file.split('/')[1]}.py::"
     return [Mutation(name, file, old, new, test if "::" in test else own + test) for name, old, new, test in rows]
 
 

@@ -11,7 +11,7 @@ RUN = .venv/bin/python
 .PHONY: demo test test-slow test-levels gpu lint clean
 
 demo: .venv/core.done
-	$(RUN) -m colorize.demo
+	$(RUN) demo.py
 
 test: .venv/test.done lint
 	$(RUN) -m pytest -q -n 2 -m "not slow"

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
         configure(backend)
         found = [case for case in cases(options.settings(args), args.size, args.batch) if selected(case, args, own)]
         if not found:
-            raise BenchError("no case has that operation, layer and work; `python -m nn` lists the layers")
+            raise BenchError("no case has that operation, layer and work; `ltbc layers` lists the layers")
         limits = ceilings(dtype, backend)
         print(f"\n{backend} {dtype}; {limits.line()}\n{COLUMNS.format(*HEADER)}")
         for case in found:

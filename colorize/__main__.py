@@ -1,4 +1,4 @@
-"""`python -m colorize PHOTO... --out PATH`: photographs in, the same photographs in color out.
+"""`ltbc colorize PHOTO... --out PATH`: photographs in, the same photographs in color out.
 
 Nothing is overwritten without --force, and each file is written whole or not at all. A file of which nothing can be
 made is named, the others are colored, and the exit code is 1; 2 for a wrong command line, 130 for an interruption.
@@ -46,9 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        "python -m colorize", description="Colors photographs and keeps their luminance.",
-        epilog="python -m colorize serve opens a page in the browser that does the same; "
-        "python -m colorize export --onnx FILE writes the network for other programs.",
+        "ltbc colorize", description="Colors photographs and keeps their luminance.",
+        epilog="ltbc serve opens a page in the browser that does the same; "
+        "ltbc export --onnx FILE writes the network for other programs.",
     )  # fmt: skip
     add = parser.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="files, folders (with all that is in them) or patterns")

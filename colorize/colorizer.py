@@ -21,7 +21,7 @@ from ltbc.nn.resize import triangle_weights
 WEIGHTS = Path(__file__).parent / "weights.safetensors"
 NO_WEIGHTS = (
     "no weights: name a file with --weights. To make one: `make demo`, or "
-    "`python -m train PHOTOS --out RUN`, then --weights RUN/weights.safetensors"
+    "`ltbc train PHOTOS --out RUN`, then --weights RUN/weights.safetensors"
 )
 FULL = "full"  # render size: the picture's own
 WITHOUT_GLOBAL = 448  # longest side that a network without global branch sees by default

@@ -1,4 +1,4 @@
-"""`python -m colorize export --onnx FILE`: the network as an ONNX file, for other programs; needs the extra `onnx`.
+"""`ltbc export --onnx FILE`: the network as an ONNX file, for other programs; needs the extra `onnx`.
 
 Inputs and outputs are those of `nn.Network.forward`, float32: luminance `[N, H, W, 1]`, H and W multiples of 8, and
 global_input `[N, S, S, 1]`, the same picture resized or another one's for its style, to chroma `[N, H/2, W/2, C]` and
@@ -18,12 +18,12 @@ from ltbc.nn.architecture import LayerSpec, layers
 from ltbc.nn.weights import FORMAT, write_whole
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes of the last years read
-MISSING = "exporting needs the package onnx: pip install -e '.[onnx]'"
+MISSING = "exporting needs the package onnx: pip install 'let-there-be-color[onnx]'"
 
 
 def main(arguments: list[str], weights: Path | None) -> int:
     """Runs the command line after `export`. weights: the file where none is named."""
-    parser = argparse.ArgumentParser("python -m colorize export", description=__doc__.split("\n\n")[0].split(": ")[1])
+    parser = argparse.ArgumentParser("ltbc export", description=__doc__.split("\n\n")[0].split(": ")[1])
     parser.add_argument("--onnx", required=True, metavar="FILE", help="the file to write")
     parser.add_argument("--weights", default=weights, required=weights is None, metavar="FILE", help="trained weights")
     parser.add_argument("--force", action="store_true", help="overwrite the file where it exists")

@@ -1,4 +1,4 @@
-"""`python -m colorize serve`: the colorizer as a page in the browser, for this machine only; needs the extra `serve`.
+"""`ltbc serve`: the colorizer as a page in the browser, for this machine only; needs the extra `serve`.
 
 Photographs go to this program and nowhere else. What a page uploads and what is made of it lies in a temporary folder
 that is deleted when the page is closed, and with all others when the program ends.
@@ -20,7 +20,7 @@ from ltbc.colorize.picture import ImageError
 from ltbc.nn import WeightsError
 
 HOST, FIRST_PORT = "127.0.0.1", 7860
-MISSING = "the page needs the package gradio: pip install -e '.[serve]'"
+MISSING = "the page needs the package gradio: pip install 'let-there-be-color[serve]'"
 GRADIO = {
     "GRADIO_SERVER_PORT": str(FIRST_PORT), "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -29,7 +29,7 @@ GRADIO = {
 
 def main(arguments: list[str]) -> int:
     """Runs the command line after `serve` until it is interrupted."""
-    parser = argparse.ArgumentParser("python -m colorize serve", description="Opens a page on this machine that "
+    parser = argparse.ArgumentParser("ltbc serve", description="Opens a page on this machine that "
                                      "colors photographs; nothing is sent anywhere.")  # fmt: skip
     add = parser.add_argument
     add("--port", type=options.port, help=f"default: the first free one from {FIRST_PORT}")

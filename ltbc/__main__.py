@@ -4,19 +4,27 @@ import sys
 from importlib import import_module
 
 import ltbc
+from ltbc import program
 
 COMMANDS = {  # name: (module, words before the command line's own, what it does)
-    "colorize": ("ltbc.colorize.__main__", (), "photographs in, the same photographs in color out"),
-    "serve": ("ltbc.colorize.__main__", ("serve",), "the colorizer as a page in the browser, for this machine only"),
-    "export": ("ltbc.colorize.__main__", ("export",), "the network as an ONNX file"),
-    "train": ("ltbc.train.__main__", (), "trains a network on a folder of photographs, or on shards"),
-    "pack": ("ltbc.train.pack", (), "many photographs as shards, decoded once"),
-    "evaluate": ("ltbc.train.evaluate", (), "how good the colors of a network are"),
-    "layers": ("ltbc.nn.__main__", (), "the table of layers"),
-    "explain": ("ltbc.nn.__main__", ("explain",), "one number of the network, written out"),
-    "study": ("ltbc.nn.__main__", ("study",), "a picture's way through the network, as one page"),
+    "colorize": ("colorize.__main__", (), "photographs in, the same photographs in color out"),
+    "serve": ("colorize.__main__", ("serve",), "the colorizer as a page in the browser, for this machine only"),
+    "export": ("colorize.__main__", ("export",), "the network as an ONNX file"),
+    "train": ("train.__main__", (), "trains a network on a folder of photographs, or on shards"),
+    "pack": ("train.pack", (), "many photographs as shards, decoded once"),
+    "evaluate": ("train.evaluate", (), "how good the colors of a network are"),
+    "layers": ("nn.__main__", (), "the table of layers"),
+    "explain": ("nn.__main__", ("explain",), "one number of the network, written out"),
+    "study": ("nn.__main__", ("study",), "a picture's way through the network, as one page"),
 }
-USAGE = "usage: ltbc COMMAND ...\n\n" + "\n".join(f"  {name:9} {line}" for name, (_, _, line) in COMMANDS.items())
+LASTING = ("train", "pack")
+USAGE = "\n".join(("usage: ltbc COMMAND ...\n", *(f"  {name:9} {line}" for name, (_, _, line) in COMMANDS.items())))
+
+
+def start() -> None:
+    """The program, as a process of its own."""
+    program.begin(lasting=sys.argv[1:2] in [[name] for name in LASTING])
+    sys.exit(main())
 
 
 def main(arguments: list[str] | None = None) -> int | None:
@@ -32,9 +40,8 @@ def main(arguments: list[str] | None = None) -> int | None:
         print(f"ltbc: no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     module, words, _ = COMMANDS[name]
-    ltbc.started_as = "ltbc"
-    return import_module(module).main([*words, *rest])
+    return import_module(f"ltbc.{module}").main([*words, *rest])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start()

@@ -1,6 +1,6 @@
-"""`python -m nn`: the table of layers, with shapes, parameters, multiply-adds and activation bytes.
+"""`ltbc layers`: the table of layers, with shapes, parameters, multiply-adds and activation bytes.
 
-`python -m nn explain --help`: one number of the network, written out. `python -m nn study --help`: a page to look at.
+`ltbc explain --help`: one number of the network, written out. `ltbc study --help`: a page to look at.
 """
 
 from ltbc import program
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
         from ltbc.nn.study.page import main as study
 
         return study(argv[1:])
-    parser = argparse.ArgumentParser(prog="python -m nn", description=__doc__)
+    parser = argparse.ArgumentParser(prog="ltbc layers", description=__doc__)
     parser.add_argument("--width", type=float, default=1.0, help="scales every channel count (default 1)")
     parser.add_argument("--classes", type=int, default=205, help="number of scene classes (default 205)")
     parser.add_argument("--size", default="224", help="picture size, SIDE or HEIGHTxWIDTH (default 224)")

@@ -63,7 +63,7 @@ def run_into_closed_pipe(command, **environment) -> tuple[int, str]:
 
 
 def test_all_programs_are_found():
-    assert {"nn", "train", "ltbc.train.pack", "ltbc.train.experiments", "colorize", "ltbc.colorize.demo", "bench", "tests.on_gpu",
+    assert {"nn", "train", "ltbc.train.pack", "ltbc.train.experiments", "colorize", "demo", "bench", "tests.on_gpu",
             "ltbc.train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 6  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_an_output_that_is_closed_ends_it_quietly(name):
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
-@pytest.mark.parametrize("name", ["nn", "colorize", "1_convolution", "ltbc.colorize.demo"])
+@pytest.mark.parametrize("name", ["nn", "colorize", "1_convolution", "demo"])
 def test_an_output_that_is_full_is_told(name):
     with FULL.open("w") as full:
         status, said = run(PROGRAMS[name], full, PYTHONUNBUFFERED="")

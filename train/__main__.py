@@ -1,4 +1,4 @@
-"""`python -m train PHOTOS --out RUN`: trains the network on a folder of class sub-folders, or on shards.
+"""`ltbc train PHOTOS --out RUN`: trains the network on a folder of class sub-folders, or on shards.
 
 Exit status: 0 at the end of the run, 2 where something is wrong (one line says what), 130 after Ctrl-C and 143 after
 SIGTERM, both after the step in hand and with a checkpoint of it.
@@ -117,7 +117,7 @@ def train(run: Run) -> int:
               f"waiting for pictures; weights in {run.folder / checkpoint.WEIGHTS}")
     if signal and world.rank == 0:
         name = Signals(signal).name
-        print(f"train: stopped by {name}; python -m train --resume {run.folder} goes on", file=sys.stderr)
+        print(f"train: stopped by {name}; ltbc train --resume {run.folder} goes on", file=sys.stderr)
     return 128 + signal if signal else 0  # the shell's convention: 130 for Ctrl-C, 143 for SIGTERM
 
 

@@ -1,4 +1,4 @@
-"""Several processes that train one network: `torchrun --nproc-per-node N -m train ...`, on one machine or many.
+"""Several processes that train one network: `torchrun --nproc-per-node N -m ltbc.train ...`, on one machine or many.
 
 Every process has the whole network and its share of each batch. Gradients are summed over the processes with
 torch.distributed, which is used for nothing else: NCCL on GPUs (CuPy's memory, through DLPack), gloo on CPUs. The flat
@@ -80,7 +80,7 @@ class Group(World):
         except ImportError:
             raise TrainError(
                 "several processes (WORLD_SIZE is set) talk through PyTorch, which is not installed: "
-                "pip install -e '.[parallel]', or start without torchrun"
+                "pip install 'let-there-be-color[parallel]', or start without torchrun"
             ) from None
         self.torch: ModuleType = torch
         self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

@@ -1,4 +1,4 @@
-"""How good the colors of a network are: `python -m train.evaluate --weights FILE PHOTOS`.
+"""How good the colors of a network are: `ltbc evaluate --weights FILE PHOTOS`.
 
 Chroma PSNR, RGB PSNR, SSIM, mean CIEDE2000 and colorfulness of ours, of the grey baseline and of the mean color; top-1
 and top-5 where the folders of PHOTOS are named as the network's classes. `ltbc.train.quality` says how, as does the output.
@@ -37,7 +37,7 @@ ROWS = {  # name in the JSON: (title, format)
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m train.evaluate", description=(__doc__ or "").partition("\n")[0])
+    p = argparse.ArgumentParser(prog="ltbc evaluate", description=(__doc__ or "").partition("\n")[0])
     p.add_argument("photos", help="folder of pictures, in sub-folders or not")
     p.add_argument("--weights", required=True, help="weights.safetensors of a run")
     p.add_argument("--size", type=int, help="side of the squares (default: the network's global size, else 224)")
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run(options)
     except ImportError as error:
-        return fail(f"{error.name} is not installed: pip install -e '.[evaluate]'")
+        return fail(f"{error.name} is not installed: pip install 'let-there-be-color[evaluate]'")
     except OSError as error:
         return fail(f"{error.filename or options.sheet}: {error.strerror or error}")
     except (TrainError, WeightsError) as error:
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def fail(message: str) -> int:
-    print(f"train.evaluate: {message}", file=sys.stderr)
+    print(f"evaluate: {message}", file=sys.stderr)
     return 2
 
 

@@ -1,4 +1,4 @@
-"""The command line of `python -m train`, and which of its settings belong to a run for good."""
+"""The command line of `ltbc train`, and which of its settings belong to a run for good."""
 
 import argparse
 import math
@@ -74,7 +74,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> Parser:
-    p = Parser(prog="python -m train", description="Trains the colorization network on a folder of class sub-folders.")
+    p = Parser(prog="ltbc train", description="Trains the colorization network on a folder of class sub-folders.")
     p.add_argument("photos", nargs="?", help="folder with one sub-folder of pictures a class, or of shards")
     p.add_argument("--out", metavar="RUN", help="folder for the new run: checkpoint, weights, metrics, settings")
     p.add_argument("--resume", metavar="RUN", help="go on where this run stopped, with the same bits")

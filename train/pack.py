@@ -1,4 +1,4 @@
-"""`python -m train.pack PHOTOS --out SHARDS`: a folder of class sub-folders as tar shards, decoded once.
+"""`ltbc pack PHOTOS --out SHARDS`: a folder of class sub-folders as tar shards, decoded once.
 
 Every picture is reduced to the short side that is asked for (never enlarged); JPEGs of that size and without metadata
 go in as they are. Left out, and named with the reason in left_out.csv, are
@@ -56,17 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return pack(parser().parse_args(arguments))
     except KeyboardInterrupt:
-        print("train.pack: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("pack: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
     except OSError as error:
-        print(f"train.pack: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        print(f"pack: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
     except TrainError as error:
-        print(f"train.pack: {error}", file=sys.stderr)
+        print(f"pack: {error}", file=sys.stderr)
     return 2
 
 
 def parser() -> argparse.ArgumentParser:
-    p = Parser(prog="python -m train.pack", description=__doc__.partition("\n")[0])
+    p = Parser(prog="ltbc pack", description=__doc__.partition("\n")[0])
     p.add_argument("photos", help="folder with one sub-folder of pictures a class")
     p.add_argument("--out", required=True, metavar="SHARDS", help="folder for the shards")
     p.add_argument("--short-side", type=number(int, 16, 4096), default=256, help="of the packed pictures (256)")

@@ -59,7 +59,7 @@ def done(command: Sequence[Any], **environment: str) -> Done:
 def colorize(
     side: int, global_size: int, width: float, backend: str, dtype: str, render: str = "", runs: int = 3
 ) -> dict[str, Any]:
-    """`python -m colorize` from a JPEG of side x side to a PNG, start-up included, with an untrained network.
+    """`ltbc colorize` from a JPEG of side x side to a PNG, start-up included, with an untrained network.
 
     render: `--render-size`, default the program's own. As `memory.peak`: {"bytes", "seconds", "others"}.
     """
@@ -78,7 +78,7 @@ def colorize(
 def train(
     processes: int, batch: int, size: int, width: float, backend: str, dtype: str, alone: bool = False
 ) -> dict[str, Any]:
-    """Steps of `torchrun -m train` on the sample photographs, all that belongs to a step included: reading, sending.
+    """Steps of `torchrun -m ltbc.train` on the sample photographs, with all that belongs to a step: reading, sending.
 
     batch: of all processes together. alone: each computes on one core. As `memory.peak`; bytes: of the largest process.
     """

@@ -1,4 +1,4 @@
-"""`python -m nn explain LAYER ROW COLUMN CHANNEL --photo PHOTO`: one number of the network, written out.
+"""`ltbc explain LAYER ROW COLUMN CHANNEL --photo PHOTO`: one number of the network, written out.
 
 The formula, the terms that matter most with their values and where they come from, the sum, the activation; with
 --gradient the derivative of the loss by that number. Then what every backend of this machine computed there, each held
@@ -188,8 +188,8 @@ def read_photo(path: str, side: int) -> np.ndarray:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m nn explain", description=__doc__)
-    parser.add_argument("layer", help="name of a layer, as `python -m nn` lists them: low.0, fusion, color.4, ...")
+    parser = argparse.ArgumentParser(prog="ltbc explain", description=__doc__)
+    parser.add_argument("layer", help="name of a layer, as `ltbc layers` lists them: low.0, fusion, color.4, ...")
     for name in ("row", "column", "channel"):
         parser.add_argument(name, type=int, help="of the layer's output" + ", 0 for vectors" * (name != "channel"))
     parser.add_argument("--photo", required=True, help="a picture file")

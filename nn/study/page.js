@@ -106,7 +106,7 @@ function open(l) {
   for (const [k, v] of Object.entries(facts)) { const pair = make("div", list); make("dt", pair, k); make("dd", pair, v); }
   const place = isMap(l) ? l.shape.slice(0, 2).map(n => n / 2 | 0).join(" ") + " " + l.channels[0][0] : "0 0 0";
   const hint = make("p", d, "One number of it, written out: ", "soft");
-  make("code", hint, `python -m nn explain ${l.name} ${place} --photo ${data.photo}` +
+  make("code", hint, `ltbc explain ${l.name} ${place} --photo ${data.photo}` +
     (data.weights === "untrained" ? "" : ` --weights ${data.weights}`));
   if (!isMap(l)) {
     make("p", d, "A vector: each stripe is one of its numbers, dark small, bright large.", "soft");

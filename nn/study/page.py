@@ -1,6 +1,6 @@
-"""`python -m nn study PHOTO --out study.html`: a picture's way through the network, one page that needs nothing else.
+"""`ltbc study PHOTO --out study.html`: a picture's way through the network, one page that needs nothing else.
 
-The network sees the middle square of the photograph, as in `python -m nn explain`.
+The network sees the middle square of the photograph, as in `ltbc explain`.
 """
 
 import argparse
@@ -156,7 +156,7 @@ def page(found: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m nn study", description=__doc__)
+    parser = argparse.ArgumentParser(prog="ltbc study", description=__doc__)
     parser.add_argument("photo", help="a picture file")
     parser.add_argument("--out", required=True, help="the page to write, one HTML file")
     parser.add_argument("--style", help="another picture, whose global features are tried too")

@@ -17,7 +17,7 @@ SETTINGS = {
     "rgb": {"color_space": "rgb"},
     "without global branch": {"global_size": 0},
 }
-NEEDS_ONNX = "the export needs ONNX: pip install -e '.[onnx]'"
+NEEDS_ONNX = "the export needs ONNX: pip install 'let-there-be-color[onnx]'"
 
 
 @pytest.mark.parametrize("case", SETTINGS)

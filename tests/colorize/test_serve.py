@@ -1,4 +1,4 @@
-"""`python -m colorize serve` in a real browser: what a user does there, and that nothing is sent anywhere or kept."""
+"""`ltbc serve` in a real browser: what a user does there, and that nothing is sent anywhere or kept."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ sys.addaudithook(watch)
 from ltbc.colorize.__main__ import main
 sys.exit(main(["serve", *sys.argv[1:]]))
 """
-NEEDS_GRADIO = "the page of `colorize serve` needs Gradio: pip install -e '.[serve]'"
+NEEDS_GRADIO = "the page of `colorize serve` needs Gradio: pip install 'let-there-be-color[serve]'"
 needs_page = pytest.mark.skipif(
     not (CHROMIUM and DRIVER and find_spec("gradio")), reason=NEEDS_BROWSER if find_spec("gradio") else NEEDS_GRADIO
 )
@@ -222,7 +222,8 @@ def test_a_port_that_is_taken_is_told(tmp_path):
 def test_without_gradio_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(serve, "find_spec", lambda _: None)
     assert program.main(["serve"]) == 1
-    assert capsys.readouterr().err == "colorize: the page needs the package gradio: pip install -e '.[serve]'\n"
+    wanted = "colorize: the page needs the package gradio: pip install 'let-there-be-color[serve]'\n"
+    assert capsys.readouterr().err == wanted
 
 
 @pytest.mark.parametrize("option", [("--port", "0"), ("--port", "70000"), ("--max-upload", "x"),

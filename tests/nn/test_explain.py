@@ -1,4 +1,4 @@
-"""`python -m nn explain`: the sums it writes out are the network's numbers, for every layer and backend."""
+"""`ltbc explain`: the sums it writes out are the network's numbers, for every layer and backend."""
 
 import re
 import struct

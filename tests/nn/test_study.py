@@ -1,4 +1,4 @@
-"""`python -m nn study`: the page holds the network's numbers, and works in a real browser without network or server."""
+"""`ltbc study`: the page holds the network's numbers, and works in a real browser without network or server."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The measures of quality on vectors known in advance, and `python -m train.evaluate`."""
+"""The measures of quality on vectors known in advance, and `ltbc evaluate`."""
 
 import json
 import math
@@ -184,4 +184,4 @@ def test_what_cannot_be_measured_is_told_in_one_line(pictures, weights, capsys, 
     monkeypatch.delitem(sys.modules, "ltbc.train.quality")
     monkeypatch.setitem(sys.modules, "skimage.color", None)
     assert evaluate.main([photos, *given]) == 2
-    assert "pip install -e '.[evaluate]'" in capsys.readouterr().err
+    assert "pip install 'let-there-be-color[evaluate]'" in capsys.readouterr().err

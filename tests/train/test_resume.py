@@ -65,7 +65,7 @@ def test_interruption_stops_after_the_step_with_a_checkpoint(photos, tmp_path, n
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
-    line = f"train: stopped by {number.name}; python -m train --resume {run} goes on"
+    line = f"train: stopped by {number.name}; ltbc train --resume {run} goes on"
     assert said.splitlines()[-1] == line and "Traceback" not in said
     done = load(run).progress.step
     assert len(lines(run)) == done

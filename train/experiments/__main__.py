@@ -1,6 +1,6 @@
 """`python -m train.experiments NAME --photos DIR --out DIR`: trains both sides, measures, draws.
 
-OUT/runs holds the runs of `python -m train`, one an arm and seed. What is there already is not trained again, so an
+OUT/runs holds the runs of `ltbc train`, one an arm and seed. What is there already is not trained again, so an
 interrupted experiment goes on where it stopped, and experiments with the same --out share the runs of the base.
 OUT/NAME.md, OUT/NAME.png and OUT/NAME.jpg are the tables, the curves and the photographs.
 """
@@ -32,10 +32,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", default="runs/experiments", metavar="DIR", help="for runs, tables and figures")
     p.add_argument("--steps", type=int, default=1000, help="of every run (1000)")
     p.add_argument("--seeds", type=int, default=3, help="runs of each arm (3)")
-    p.add_argument("--width", type=float, default=0.25, help="as in python -m train (0.25)")
-    p.add_argument("--crop", type=int, default=96, help="as in python -m train (96)")
-    p.add_argument("--batch", type=int, default=32, help="as in python -m train (32)")
-    p.add_argument("--decay", type=float, default=0.5, help="as in python -m train (0.5)")
+    p.add_argument("--width", type=float, default=0.25, help="as in ltbc train (0.25)")
+    p.add_argument("--crop", type=int, default=96, help="as in ltbc train (96)")
+    p.add_argument("--batch", type=int, default=32, help="as in ltbc train (32)")
+    p.add_argument("--decay", type=float, default=0.5, help="as in ltbc train (0.5)")
     return p
 
 
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run(options)
     except ImportError as error:
-        return fail(f"{error.name} is not installed: pip install -e '.[evaluate]'")
+        return fail(f"{error.name} is not installed: pip install 'let-there-be-color[evaluate]'")
     except OSError as error:
         return fail(f"{error.filename or options.out}: {error.strerror or error}")
     except TrainError as error:

@@ -14,7 +14,7 @@ BASE = "base"  # the paper's network: global branch, L*a*b*, class loss, sigmoid
 
 @dataclass(frozen=True)
 class Experiment:
-    """arms: label -> the options of `python -m train` in which it differs from the base, the first being the base.
+    """arms: label -> the options of `ltbc train` in which it differs from the base, the first being the base.
 
     section: of the paper; claim: what it says there.
     """
@@ -92,7 +92,7 @@ def trained(
 ) -> Path:
     """The folder of the finished run of an arm: trained now, gone on with, or found. Raises TrainError.
 
-    common: the options of `python -m train` that all arms share, `steps` among them.
+    common: the options of `ltbc train` that all arms share, `steps` among them.
     """
     run = out / "runs" / f"{name_of(options)}-seed{seed}"
     given = {**{name: str(value) for name, value in common.items()}, **options, "seed": str(seed)}
@@ -105,7 +105,7 @@ def trained(
         words = ["--resume", str(run), *words]
     else:
         words = [str(photos), "--out", str(run), "--force", *words]
-    print(f"python -m train {' '.join(words)}", flush=True)
+    print(f"ltbc train {' '.join(words)}", flush=True)
     status = train([*words, "--held-out", str(held_out)])
     if status == 130:
         raise KeyboardInterrupt

@@ -28,7 +28,7 @@ BLOCK = 512  # bytes of a tar header, before the bytes of each file
 
 def is_packed(folder: Path) -> bool:
     if not (folder / INDEX).exists() and (folder / "parts").is_dir():
-        raise TrainError(f"{folder}: shards that are not whole yet; run python -m train.pack again, it goes on")
+        raise TrainError(f"{folder}: shards that are not whole yet; run ltbc pack again, it goes on")
     return (folder / INDEX).exists()
 
 

@@ -1,4 +1,4 @@
-"""`python -m colorize.demo`: trains a small network on the built-in photographs, then colorizes others.
+"""`python demo.py`: trains a small network on the built-in photographs, then colorizes others.
 
 Writes into runs/demo: the run itself (weights, metrics), contact_sheet.png (grey | one minute | released | true for
 every held-out photograph) and loss.png; prints on the held-out photographs the chroma PSNR of the network trained just
@@ -25,7 +25,7 @@ from ltbc.train.__main__ import main as train
 from ltbc.train.pictures.folder import scan
 from ltbc.train.score import evaluate
 
-PHOTOGRAPHS = Path(__file__).parent.parent / "train" / "photographs"
+PHOTOGRAPHS = Path(__file__).parent / "train" / "photographs"
 RUN, SHEET = Path("runs/demo"), "contact_sheet.png"
 CROP = 128
 # Small enough to learn something in a minute on two cores. eps: the larger, the gentler; with so few photographs
@@ -36,7 +36,7 @@ COLUMNS = 2  # photographs side by side
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m colorize.demo", description=__doc__)
+    parser = argparse.ArgumentParser("python demo.py", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="of training (default 1)")
     minutes = parser.parse_args(arguments).minutes
     length = "one minute" if minutes == 1 else f"{minutes:g} minutes"

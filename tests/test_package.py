@@ -14,6 +14,7 @@ from PIL import Image
 import ltbc
 from ltbc.__main__ import COMMANDS, main
 from tests import ROOT
+from tests.tools.constraints import FILE, differences
 from tests.tools.drawn import draw
 
 ROOMS = ("kernels", "nn", "train", "colorize")
@@ -152,3 +153,13 @@ def test_a_copy_without_links_says_so(tmp_path):
         (tmp_path / "ltbc" / room).write_text(f"../{room}")
     last = run("-m", "ltbc", cwd=tmp_path).stderr.splitlines()[-1]
     assert "this copy lost the project's links" in last and "git clone -c core.symlinks=true" in last
+
+
+def test_versions_that_differ_from_those_tested_are_named():
+    written = "# comment\nnumba==0.68.1\nnumpy==2.4.6\nscipy==1.17.1\n"
+    assert differences({"numba": "0.68.1", "numpy": "2.4.6", "scipy": "1.17.1"}, written) == []
+    assert differences({"numba": "0.69.0", "numpy": "2.4.6", "tqdm": "4.70.1"}, written) == [
+        "numba 0.69.0 is installed, 0.68.1 is written", "tqdm 4.70.1 is installed, nothing is written",
+        "scipy is written, and nothing asks for it here",
+    ]  # fmt: skip
+    assert "\nllvmlite==" in FILE.read_text()  # what dependencies ask for, too

@@ -12,7 +12,7 @@ CONSTRAINTS ?= constraints.txt
 .PHONY: demo test test-slow test-levels gpu lint clean
 
 demo: .venv/core.done
-	$(RUN) demo.py
+	$(RUN) -m demo
 
 test: .venv/test.done lint
 	$(RUN) -m pytest -q -n 2 -m "not slow"

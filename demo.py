@@ -1,4 +1,4 @@
-"""`python demo.py`: trains a small network on the built-in photographs, then colorizes others.
+"""`python -m demo`: trains a small network on the built-in photographs, then colorizes others.
 
 Writes into runs/demo: the run itself (weights, metrics), contact_sheet.png (grey | one minute | released | true for
 every held-out photograph) and loss.png; prints on the held-out photographs the chroma PSNR of the network trained just
@@ -36,7 +36,7 @@ COLUMNS = 2  # photographs side by side
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python demo.py", description=__doc__)
+    parser = argparse.ArgumentParser("python -m demo", description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="of training (default 1)")
     minutes = parser.parse_args(arguments).minutes
     length = "one minute" if minutes == 1 else f"{minutes:g} minutes"

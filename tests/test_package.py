@@ -57,7 +57,7 @@ def test_the_wheel_holds_the_rooms_and_nothing_beside_them(built):
     code = {path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*")
             if path.suffix in (".py", ".json", ".css", ".html", ".js", ".safetensors")}  # fmt: skip
     wanted = {f"ltbc/{path}" for path in code if not set(LEFT_OUT) & set(path.parts)}
-    wanted |= {"ltbc/__init__.py", "ltbc/__main__.py", "ltbc/py.typed"}
+    wanted |= {"ltbc/py.typed", *(f"ltbc/{path.name}" for path in (ROOT / "ltbc").glob("*.py"))}
     assert {name for name in files if not name.startswith(f"{about}/")} == wanted
     assert files[f"{about}/top_level.txt"] == b"ltbc\n" and f"{about}/licenses/LICENSE" in files
     for data in ("colorize/weights.safetensors", "kernels/conv3x3/tiles.json", "nn/study/page.js", "colorize/page.css"):

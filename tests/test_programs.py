@@ -15,7 +15,7 @@ from tests.tools.runs import TINY, seven_pictures
 
 FULL = Path("/dev/full")
 GUARD = 'if __name__ == "__main__":'
-FIRST = rf'^(#!.*\n)?"""(.*?)"""\n(.{{0,99}}\n){{0,6}}from ltbc.kernels import program\n\n{GUARD}\n    program\.begin\('
+FIRST = rf'^(#!.*\n)?"""(.*?)"""\n(.{{0,99}}\n){{0,6}}from ltbc import program\n\n{GUARD}\n    program\.begin\('
 BEGIN = re.compile(FIRST.replace("(.*?)", "((?:.|\n)*?)"))
 INTERRUPTED = """
 import os, pathlib, signal, time
@@ -26,20 +26,21 @@ time.sleep(10)
 
 
 def find_programs() -> dict[str, list[str]]:
-    """The command of every file that is one; of the tests, those that have a folder of their own."""
+    """The command of every file that is one; of the tests, `make gpu`."""
     found = {}
-    for path in sorted(ROOT.glob("[!.]*/**/*.py")):
+    for path in sorted((*ROOT.glob("*.py"), *ROOT.glob("[!.]*/**/*.py"))):
         name = path.relative_to(ROOT)
         if len(name.parts) == 2 and name.parts[0] == "lessons":
             found[path.stem] = [str(path)]
-        elif f"\n{GUARD}\n" in path.read_text() and not (len(name.parts) == 2 and name.parts[0] == "tests"):
+        elif f"\n{GUARD}\n" in path.read_text() and (name.parts[0] != "tests" or name.parts[1] == "on_gpu"):
             module = ".".join(name.with_suffix("").parts).removesuffix(".__main__")
-            found[module] = (["-m", module] if (path.parent / "__init__.py").exists() else [str(path)]) + ["--help"]
-    return found
+            is_module = path.parent == ROOT or (path.parent / "__init__.py").exists()
+            found[module] = [*(["-m", module] if is_module else [str(path)]), "--help"]
+    return found | {"ltbc": ["-m", "ltbc", "study", "--help"]}
 
 
 PROGRAMS = find_programs()
-NO_NUMPY = ("bench", "bench.measure.memory", "tests.on_gpu", "ltbc.train.photographs.make_photographs")  # for --help
+NO_NUMPY = ("bench", "bench.measure.memory", "tests.on_gpu", "train.photographs.make_photographs")  # for --help
 LESSONS = [name for name in PROGRAMS if name[0].isdigit()]
 
 
@@ -63,11 +64,11 @@ def run_into_closed_pipe(command, **environment) -> tuple[int, str]:
 
 
 def test_all_programs_are_found():
-    assert {"nn", "train", "ltbc.train.pack", "ltbc.train.experiments", "colorize", "demo", "bench", "tests.on_gpu",
-            "ltbc.train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 6  # fmt: skip
+    assert {"nn", "train", "train.pack", "train.experiments", "colorize", "demo", "bench", "tests.on_gpu",
+            "train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 6  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in LESSONS])
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in (*LESSONS, "ltbc")])  # it imports later
 def test_begins_before_the_imports_that_take_long(name):
     path = Path(*name.split("."))
     path = next(p for p in (ROOT / path.with_suffix(".py"), ROOT / path / "__main__.py") if p.exists())
@@ -91,7 +92,7 @@ def test_an_output_that_is_full_is_told(name):
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_nowhere_and_no_file_takes_their_place(closed):
     """What the program opens next must not get the number 1 or 2, into which libraries write."""
-    source = "from ltbc.kernels import program; program.begin(); import os; print(1); os.sys.exit(os.open(os.devnull, 0))"
+    source = "from ltbc import program; program.begin(); import os; print(1); os.sys.exit(os.open(os.devnull, 0))"
     command = [sys.executable, "-c", source]
     done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode >= 3 and done.stderr == ""

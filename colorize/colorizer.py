@@ -52,12 +52,12 @@ class Colorizer:
     weights: a file that training wrote, or a `Network`; by default the file that comes with the program. backend:
     reference, cpu or gpu; by default the best that this machine has. render_size: longest side, in pixels, of the
     picture that the network sees, or "full"; by default three times the side that its global branch sees, where the
-    colors of whole photographs come nearest to the true ones (WEIGHTS.md, `ltbc.colorize.experiments.render_sizes`). dtype: of the
-    activations; by default what the backend does best. max_memory: bytes that the process may take while the network
-    runs: a picture that needs more goes through it in tiles, with the same result.
-    One instance may be called from several threads: they take turns at the network, which is in memory once.
-    Errors: `nn.WeightsError` (a ValueError) for a weights file that cannot be used, ValueError for a render_size < 1,
-    MemoryError where max_memory leaves no room for the smallest tile.
+    colors of whole photographs come nearest to the true ones (WEIGHTS.md, `ltbc.colorize.experiments.render_sizes`).
+    dtype: of the activations; by default what the backend does best. max_memory: bytes that the process may take
+    while the network runs: a picture that needs more goes through it in tiles, with the same result. One instance may
+    be called from several threads: they take turns at the network, which is in memory once. Errors: `nn.WeightsError`
+    (a ValueError) for a weights file that cannot be used, ValueError for a render_size < 1, MemoryError where
+    max_memory leaves no room for the smallest tile.
     """
 
     def __init__(

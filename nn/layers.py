@@ -178,7 +178,8 @@ class Chain:
         return self.buffers.turn(i % 2, x.shape, x.dtype)
 
     def backward_layer(
-        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, micro: MicroBatch, adds: bool, **options: Any
+        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, micro: MicroBatch, adds: bool,
+        **options: Any,
     ) -> Array:
         """dx, written into the buffer dx (None: not wanted); fills or adds to the layer's gradients."""
         gradients = tuple(self.gradients[f"{layer.spec.name}.{kind}"] for kind in ("weight", "bias"))
@@ -190,7 +191,8 @@ class Chain:
         return dx
 
     def backward_in_parts(
-        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, gradients: tuple[Array, ...], micro: MicroBatch
+        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, gradients: tuple[Array, ...],
+        micro: MicroBatch,
     ) -> Array:
         """dx of a fully connected layer. Its weights outnumber its activations by far, so that dw is not added up:
         x, y and dy are kept, and after the last part dw is made for the whole batch at once."""

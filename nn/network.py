@@ -190,9 +190,9 @@ class Network:
         """Losses `{"total", "chroma", "classes"}` (arrays of shape []), total = chroma + alpha * classes.
 
         Overwrites `gradients` with scale times the gradient of total. chroma: the target `[N, H/2, W/2, C]` of
-        `ltbc.kernels.color.encode`. labels: integers `[N]`, not needed without global branch. done: called with a layer's
-        name once its gradients are complete, in the last micro-batch. The class gradient reaches `class`, `global_fc`,
-        `global` and `low` only.
+        `ltbc.kernels.color.encode`. labels: integers `[N]`, not needed without global branch. done: called with a
+        layer's name once its gradients are complete, in the last micro-batch. The class gradient reaches `class`,
+        `global_fc`, `global` and `low` only.
         """
         shapes = self.check(luminance, global_input)
         for name, x in {"chroma": chroma, "labels": labels}.items():
@@ -237,7 +237,8 @@ class Network:
         return [MicroBatch(start, stop, images) for start, stop in pairwise(ends)]
 
     def backward(
-        self, dchroma: Array, dlogits: Array | None, buffers: Buffers, micro: MicroBatch, done: Callable[[str], None] | None
+        self, dchroma: Array, dlogits: Array | None, buffers: Buffers, micro: MicroBatch,
+        done: Callable[[str], None] | None,
     ) -> None:
         """The same way back; the two forks add their gradients here, in plain sight."""
         dfused = self.color.backward(dchroma, micro, done=done)

@@ -39,7 +39,7 @@ def find_programs() -> dict[str, list[str]]:
 
 
 PROGRAMS = find_programs()
-NO_NUMPY = ("bench", "bench.measure.memory", "tests.on_gpu", "ltbc.train.photographs.make_photographs")  # for --help
+NO_NUMPY = ("bench", "bench.measure.memory", "tests.on_gpu", "train.photographs.make_photographs")  # for --help
 LESSONS = [name for name in PROGRAMS if name[0].isdigit()]
 
 
@@ -63,8 +63,8 @@ def run_into_closed_pipe(command, **environment) -> tuple[int, str]:
 
 
 def test_all_programs_are_found():
-    assert {"nn", "train", "ltbc.train.pack", "ltbc.train.experiments", "colorize", "ltbc.colorize.demo", "bench", "tests.on_gpu",
-            "ltbc.train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 6  # fmt: skip
+    assert {"nn", "train", "train.pack", "train.experiments", "colorize", "colorize.demo", "bench", "tests.on_gpu",
+            "train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 6  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in LESSONS])
@@ -91,7 +91,7 @@ def test_an_output_that_is_full_is_told(name):
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_nowhere_and_no_file_takes_their_place(closed):
     """What the program opens next must not get the number 1 or 2, into which libraries write."""
-    source = "from ltbc.kernels import program; program.begin(); import os; print(1); os.sys.exit(os.open(os.devnull, 0))"
+    source = "from ltbc import program; program.begin(); import os; print(1); os.sys.exit(os.open(os.devnull, 0))"
     command = [sys.executable, "-c", source]
     done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode >= 3 and done.stderr == ""

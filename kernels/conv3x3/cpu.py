@@ -35,7 +35,8 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
         winograd.convolve(image(x), x.dtype, cin, how.transforms, filters(prepared, how.transforms), bias, y, number)
     else:
         panels = prepared.form("forward", lambda w, old: packed(w.reshape(3, 3 * cin, cout), [range(3)], old))
-        multiply_over_windows(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), MERGED, panels, bias, y, number, merged=True)
+        grid = Grid(n, ho, wo, 3, stride)
+        multiply_over_windows(image(x), x.dtype, cin, grid, MERGED, panels, bias, y, number, merged=True)
     return deliver(out, y)
 
 

@@ -33,7 +33,7 @@ LINE = 4 * LANES  # bytes of a vector
 
 
 class Slices(NamedTuple):
-    """A unit is a slice of `rows` of Cin, one of `columns` of Cout, and one of `splits` of the tiles, done in blocks."""
+    """A unit is a slice of `rows` of Cin, one of `columns` of Cout, one of `splits` of the tiles, done in blocks."""
 
     rows: int
     columns: int

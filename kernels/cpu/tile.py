@@ -152,8 +152,8 @@ def emit_tile_registers(builder, a, a_row, steps, b, c, accumulate):
 
 @intrinsic
 def tile_of_32_rows(ctx, a, a_row, steps, b, c, accumulate):
-    """The same of bfloat16 in AMX's tile registers, C's rows STEP bytes apart. Only ever compiled where the level has them:
-    LLVM ends the process where it is asked for instructions that its target lacks."""
+    """The same of bfloat16 in AMX's tile registers, C's rows STEP bytes apart. Only ever compiled where the level has
+    them: LLVM ends the process where it is asked for instructions that its target lacks."""
     def code(context, builder, sig, args):
         emit_tile_registers(builder, *args)
         return context.get_dummy_value()

@@ -22,8 +22,8 @@ def forward(mid, global_, w, b, activation, *, out=None, prepared=None):
     multiply_over_windows(matrix(global_), mid.dtype, cg, Grid(n, 1, 1, 1), WHOLE, panels, bias, from_global)
     y = result_buffer(out, (n, h, width, cout), mid.dtype)
     panels = prepared.form("mid", lambda w, old: packed(w[None, cg:], [[0]], old))
-    multiply_over_windows(image(mid), mid.dtype, cm, Grid(n, h, width, 1, start=1), WHOLE, panels, from_global[:, 0, 0], y,
-             ACTIVATIONS.index(activation))
+    multiply_over_windows(image(mid), mid.dtype, cm, Grid(n, h, width, 1, start=1), WHOLE, panels,
+                          from_global[:, 0, 0], y, ACTIVATIONS.index(activation))
     return deliver(out, y)
 
 
@@ -38,7 +38,8 @@ def backward(dy, mid, global_, w, y, activation, *, out=(None,) * 4, prepared=No
     panels = prepared.form("dmid", lambda w, old: packed(w[None, cg:], [[0]], old, transposed=True))
     multiply_over_windows(z, mid.dtype, cout, grid, WHOLE, panels, np.zeros(cm, np.float32), dmid)
     panels = prepared.form("dglobal", lambda w, old: packed(w[None, :cg], [[0]], old, transposed=True))
-    multiply_over_windows(matrix(s), mid.dtype, cout, one_pixel, WHOLE, panels, np.zeros(cg, np.float32), dglobal[:, None, None])
+    multiply_over_windows(matrix(s), mid.dtype, cout, one_pixel, WHOLE, panels, np.zeros(cg, np.float32),
+                          dglobal[:, None, None])
 
     dw = np.empty(w.shape, np.float32) if out[2] is None else out[2]
     c, _ = gradient_over_windows(image(mid), mid.dtype, cm, grid, [Run(0, 0, cm)], z, cout)

@@ -53,5 +53,6 @@ def data_gradient(z, x, prepared, dx):
         transposed_product(z, np.ascontiguousarray(prepared.w), dx)
         return dx
     panels = prepared.form("backward", lambda w, old: packed(w[None], [[0]], old, transposed=True))
-    multiply_over_windows(z, x.dtype, cout, Grid(n, 1, 1, 1), WHOLE, panels, np.zeros(cin, np.float32), dx[:, None, None])
+    grid, no_bias = Grid(n, 1, 1, 1), np.zeros(cin, np.float32)
+    multiply_over_windows(z, x.dtype, cout, grid, WHOLE, panels, no_bias, dx[:, None, None])
     return dx

@@ -40,7 +40,8 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     prepared = prepared or prepare(w)
     panels = prepared.form("forward", lambda w, old: packed(prepared.form("summed", summed), PHASE_TAPS, old))
     bias = np.ascontiguousarray(b, np.float32)
-    multiply_over_windows(image(x), x.dtype, cin, Grid(n, h, width, scale=2), PHASES, panels, bias, y, ACTIVATIONS.index(activation))
+    multiply_over_windows(image(x), x.dtype, cin, Grid(n, h, width, scale=2), PHASES, panels, bias, y,
+                          ACTIVATIONS.index(activation))
     return deliver(out, y)
 
 
@@ -62,8 +63,8 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), 
         dx = result_buffer(out[0], x.shape, x.dtype)
         if over(through) and dx is not x:
             dx[...] = x
-        multiply_over_windows(z, x.dtype, cout, Grid(n, h, width, size=4, stride=2), WINDOW, prepared.form("backward", make),
-                 np.zeros(cin, np.float32), dx, over(through))
+        grid, panels = Grid(n, h, width, size=4, stride=2), prepared.form("backward", make)
+        multiply_over_windows(z, x.dtype, cout, grid, WINDOW, panels, np.zeros(cin, np.float32), dx, over(through))
         dx = deliver(out[0], dx)
     return dx, deliver(out[1], dw), deliver(out[2], sums.sum(0))
 

@@ -2,6 +2,7 @@
 
 `old` occurs exactly once in the file, so that no entry outlives the code that it is about.
 """
+# ruff: noqa: E501
 
 from typing import NamedTuple
 

@@ -59,5 +59,6 @@ def test_a_network_that_predicts_grey_scores_as_grey(pictures):
 
 
 def test_training_measures_without_scikit_image():
-    code = "import sys; sys.modules['skimage'] = None; import ltbc.train.__main__, ltbc.train.evaluate, ltbc.colorize.demo"
+    programs = "ltbc.train.__main__, ltbc.train.evaluate, ltbc.colorize.demo"
+    code = f"import sys; sys.modules['skimage'] = None; import {programs}"
     subprocess.run([sys.executable, "-c", code], check=True)

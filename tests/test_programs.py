@@ -15,7 +15,7 @@ from tests.tools.runs import TINY, seven_pictures
 
 FULL = Path("/dev/full")
 GUARD = 'if __name__ == "__main__":'
-FIRST = rf'^(#!.*\n)?"""(.*?)"""\n(.{{0,99}}\n){{0,6}}from ltbc.kernels import program\n\n{GUARD}\n    program\.begin\('
+FIRST = rf'^(#!.*\n)?"""(.*?)"""\n(.{{0,99}}\n){{0,6}}from ltbc import program\n\n{GUARD}\n    program\.begin\('
 BEGIN = re.compile(FIRST.replace("(.*?)", "((?:.|\n)*?)"))
 INTERRUPTED = """
 import os, pathlib, signal, time
@@ -26,13 +26,13 @@ time.sleep(10)
 
 
 def find_programs() -> dict[str, list[str]]:
-    """The command of every file that is one; of the tests, those that have a folder of their own."""
+    """The command of every file that is one; of the tests, not what they share."""
     found = {}
     for path in sorted(ROOT.glob("[!.]*/**/*.py")):
         name = path.relative_to(ROOT)
         if len(name.parts) == 2 and name.parts[0] == "lessons":
             found[path.stem] = [str(path)]
-        elif f"\n{GUARD}\n" in path.read_text() and not (len(name.parts) == 2 and name.parts[0] == "tests"):
+        elif f"\n{GUARD}\n" in path.read_text() and name.parts[:2] != ("tests", "tools"):
             module = ".".join(name.with_suffix("").parts).removesuffix(".__main__")
             found[module] = (["-m", module] if (path.parent / "__init__.py").exists() else [str(path)]) + ["--help"]
     return found

@@ -96,7 +96,7 @@ def color_all(jobs: list[Job], chosen: argparse.Namespace) -> int:
     with tqdm(jobs, unit="photo", disable=None if len(jobs) > 1 else True) as bar:
         for job in bar:
             try:
-                lines = files.color(job, colorizer, wishes)
+                lines = files.color_file(job, colorizer, wishes)
             except ImageError as error:
                 failed += 1
                 tqdm.write(f"colorize: {error}", file=sys.stderr)

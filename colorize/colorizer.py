@@ -52,12 +52,12 @@ class Colorizer:
     weights: a file that training wrote, or a `Network`; by default the file that comes with the program. backend:
     reference, cpu or gpu; by default the best that this machine has. render_size: longest side, in pixels, of the
     picture that the network sees, or "full"; by default three times the side that its global branch sees, where the
-    colors of whole photographs come nearest to the true ones (WEIGHTS.md, `ltbc.colorize.experiments.render_sizes`). dtype: of the
-    activations; by default what the backend does best. max_memory: bytes that the process may take while the network
-    runs: a picture that needs more goes through it in tiles, with the same result.
-    One instance may be called from several threads: they take turns at the network, which is in memory once.
-    Errors: `nn.WeightsError` (a ValueError) for a weights file that cannot be used, ValueError for a render_size < 1,
-    MemoryError where max_memory leaves no room for the smallest tile.
+    colors of whole photographs come nearest to the true ones (WEIGHTS.md, `ltbc.colorize.experiments.render_sizes`).
+    dtype: of the activations; by default what the backend does best. max_memory: bytes that the process may take
+    while the network runs: a picture that needs more goes through it in tiles, with the same result. One instance may
+    be called from several threads: they take turns at the network, which is in memory once. Errors: `nn.WeightsError`
+    (a ValueError) for a weights file that cannot be used, ValueError for a render_size < 1, MemoryError where
+    max_memory leaves no room for the smallest tile.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Colorizer:
             raise ValueError("colorize: these weights have no global branch, so no style can be taken from a picture")
         seen = shrink(luminance, self.render_size)
         with self.lock:
-            self.net.compile_ahead("colorize", lambda: self.color(seen, self.look(seen)[0] if has_global else None))
+            self.net.compile_ahead("colorize", lambda: self.chroma_of(seen, self.look(seen)[0] if has_global else None))
         vector = probabilities = None
         if has_global:
             vector, probabilities = self.look(seen)
@@ -139,7 +139,7 @@ class Colorizer:
             foreign, _ = self.look(shrink(style, self.render_size))
             vector = foreign if blend == 1 else vector + blend * (foreign - vector)
         height, width = seen.shape
-        values = self.color(seen, vector)[: (height + 1) // 2, : (width + 1) // 2]
+        values = self.chroma_of(seen, vector)[: (height + 1) // 2, : (width + 1) // 2]
         return join.Chroma(values, (height / 2, width / 2), self.settings.color_space, join.halved(seen)), probabilities
 
     def at(self, render_size: int | str) -> "Colorizer":
@@ -158,7 +158,7 @@ class Colorizer:
             vector, logits = self.net.global_features(self.net.xp.asarray(small[None, ..., None]))
         return vector.astype(np.float32), self.probabilities(to_numpy(logits)[0])
 
-    def color(self, codes: np.ndarray, vector: Array | None) -> np.ndarray:
+    def chroma_of(self, codes: np.ndarray, vector: Array | None) -> np.ndarray:
         """Chroma `[h/2, w/2, C]` of grey codes, their sides rounded up to what the network takes."""
         height, width = (-(-n // MULTIPLE) * MULTIPLE for n in codes.shape)
 

@@ -25,7 +25,7 @@ class Wishes(NamedTuple):
     preview: bool = False
 
 
-def color(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
+def color_file(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
     """Colors one photograph and returns what to tell of it.
 
     Raises ImageError about this one, OSError where no other can be written.

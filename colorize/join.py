@@ -20,7 +20,8 @@ from ltbc.kernels.color.reference import lab_to_linear, linear_to_rgb, rgb_to_li
 from ltbc.kernels.cpu.cores import cores
 
 THREADS = 8  # at most: each holds some 20 MB while it works
-SPREAD = 0.3  # of grey codes, in `guided`: better than bilinear in every figure of `ltbc.colorize.experiments.upsampling`, as 0.2 is not
+# of grey codes, in `guided`: better than bilinear in each figure of colorize/experiments/upsampling.py, as 0.2 is not
+SPREAD = 0.3
 TINY = 1e-300
 UNTOUCHED = 0.999  # a color that keeps this share of its distance from grey does not count as forced
 

@@ -1,7 +1,7 @@
 """The page of `ltbc serve`: what stands on it and what its parts do. Only this file imports gradio.
 
-The work itself is in `ltbc.colorize.session`. One photograph at a time is in work, whoever's it is, so that the limit of
-memory holds for all open pages together.
+The work itself is in `ltbc.colorize.session`. One photograph at a time is in work, whoever's it is, so that the limit
+of memory holds for all open pages together.
 """
 
 import html

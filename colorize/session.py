@@ -146,7 +146,7 @@ class Session:
             target = photo.source.parent / "colored" / f"{photo.source.stem}-color{end}"
             style = self.read(self.style) if self.style else None
             wishes = files.Wishes(style, choice.saturation, choice.blend)
-            lines = files.color(Job(photo.source, target), self.colorizer_at(choice), wishes)
+            lines = files.color_file(Job(photo.source, target), self.colorizer_at(choice), wishes)
             return target, [line.removeprefix(f"{photo.source} -> {target}: ").strip() for line in lines]
 
     def pack(self, made: list[Path]) -> Path:

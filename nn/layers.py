@@ -14,7 +14,7 @@ from ltbc.nn.architecture import LayerSpec
 OUTPUTS = ("color.4", "class.1")  # chroma and logits stay in the dtype that sums are kept in
 
 
-class Part(NamedTuple):
+class MicroBatch(NamedTuple):
     """Pictures `start` to `stop` of a batch of `total`: a micro-batch."""
 
     start: int
@@ -149,7 +149,7 @@ class Chain:
         return x
 
     def backward(
-        self, dy: Array, part: Part, needs_dx: bool = True, adds: bool = False,
+        self, dy: Array, micro: MicroBatch, needs_dx: bool = True, adds: bool = False,
         done: Callable[[str], None] | None = None,
     ) -> Array:
         """dx of the first layer (or None); fills this chain's gradients, or adds to them: after the batch's first part,
@@ -164,9 +164,9 @@ class Chain:
             over = i > 0 and layer.overwrites
             dx = x if over else self.place_of_dx(i, x) if needs_dx or i > 0 else None
             through = {"through": self.layers[i - 1].spec.activation} if over else {}
-            dy = self.backward_layer(layer, dy, x, y, dx, part, adds, derived=derived, **through)
+            dy = self.backward_layer(layer, dy, x, y, dx, micro, adds, derived=derived, **through)
             derived = over
-            if done and part.last:
+            if done and micro.last:
                 done(layer.spec.name)
         self.kept = []
         return dy
@@ -178,28 +178,30 @@ class Chain:
         return self.buffers.turn(i % 2, x.shape, x.dtype)
 
     def backward_layer(
-        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, part: Part, adds: bool, **options: Any
+        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, micro: MicroBatch, adds: bool,
+        **options: Any,
     ) -> Array:
         """dx, written into the buffer dx (None: not wanted); fills or adds to the layer's gradients."""
         gradients = tuple(self.gradients[f"{layer.spec.name}.{kind}"] for kind in ("weight", "bias"))
-        if layer.spec.op == "linear" and part.share < 1:
-            return self.backward_in_parts(layer, dy, x, y, dx, gradients, part)
-        into = self.buffers.targets(gradients, adds or not part.first)
+        if layer.spec.op == "linear" and micro.share < 1:
+            return self.backward_in_parts(layer, dy, x, y, dx, gradients, micro)
+        into = self.buffers.targets(gradients, adds or not micro.first)
         dx, *_ = layer.backward(dy, x, y=y, out=(dx, *into), needs_dx=dx is not None, **options)
         self.buffers.add(gradients, into)
         return dx
 
     def backward_in_parts(
-        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, gradients: tuple[Array, ...], part: Part
+        self, layer: Layer, dy: Array, x: Array, y: Array, dx: Array | None, gradients: tuple[Array, ...],
+        micro: MicroBatch,
     ) -> Array:
         """dx of a fully connected layer. Its weights outnumber its activations by far, so that dw is not added up:
         x, y and dy are kept, and after the last part dw is made for the whole batch at once."""
         kept = []
         for name, a in (("dy", dy), ("x", x), ("y", y)):
-            whole = self.buffers.get((layer.spec.name, name), (part.total, a.shape[1]), a.dtype)
-            whole[part.rows] = a
+            whole = self.buffers.get((layer.spec.name, name), (micro.total, a.shape[1]), a.dtype)
+            whole[micro.rows] = a
             kept.append(whole)
-        if part.last:
+        if micro.last:
             layer.backward(kept[0], kept[1], y=kept[2], out=(None, *gradients), needs_dx=False)
         return layer.backward(dy, x, y=y, out=(dx, None, None), needs_dw=False)[0]
 

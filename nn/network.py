@@ -17,7 +17,7 @@ from ltbc.kernels import chroma_loss, class_loss, dispatch, fusion
 from ltbc.kernels.arrays import Array
 from ltbc.nn.architecture import Settings, layers
 from ltbc.nn.backends import check_dtype
-from ltbc.nn.layers import Buffers, Chain, Layer, Part, as_dtype, like
+from ltbc.nn.layers import Buffers, Chain, Layer, MicroBatch, as_dtype, like
 from ltbc.nn.parameters import Parameters, initialize
 from ltbc.nn.resize import resize
 from ltbc.nn.weights import load_weights, save_weights
@@ -190,9 +190,9 @@ class Network:
         """Losses `{"total", "chroma", "classes"}` (arrays of shape []), total = chroma + alpha * classes.
 
         Overwrites `gradients` with scale times the gradient of total. chroma: the target `[N, H/2, W/2, C]` of
-        `ltbc.kernels.color.encode`. labels: integers `[N]`, not needed without global branch. done: called with a layer's
-        name once its gradients are complete, in the last micro-batch. The class gradient reaches `class`, `global_fc`,
-        `global` and `low` only.
+        `ltbc.kernels.color.encode`. labels: integers `[N]`, not needed without global branch. done: called with a
+        layer's name once its gradients are complete, in the last micro-batch. The class gradient reaches `class`,
+        `global_fc`, `global` and `low` only.
         """
         shapes = self.check(luminance, global_input)
         for name, x in {"chroma": chroma, "labels": labels}.items():
@@ -204,12 +204,12 @@ class Network:
         parts = self.parts(*luminance.shape[:3])
         buffers = self.training.use_for((shapes, parts))
         chroma_losses, class_losses = [], []
-        for part in parts:
-            pictures, other = luminance[part.rows], None if global_input is None else global_input[part.rows]
+        for micro in parts:
+            pictures, other = luminance[micro.rows], None if global_input is None else global_input[micro.rows]
             predicted, logits = self.run(pictures, other, buffers, keep=True)
             dchroma = buffers.get("dchroma", *like(predicted))
             loss, dchroma = chroma_loss.value_and_gradient(
-                predicted, chroma[part.rows], scale * part.share, out=dchroma, backend=self.backend
+                predicted, chroma[micro.rows], scale * micro.share, out=dchroma, backend=self.backend
             )
             chroma_losses.append(loss)
             dlogits = None
@@ -218,55 +218,56 @@ class Network:
                     raise ValueError("network: labels are needed where there is a global branch")
                 dlogits = buffers.get("dlogits", *like(logits))
                 loss, dlogits = class_loss.value_and_gradient(
-                    logits, labels[part.rows], alpha * scale * part.share, self.settings.class_loss, out=dlogits,
+                    logits, labels[micro.rows], alpha * scale * micro.share, self.settings.class_loss, out=dlogits,
                     backend=self.backend,
                 )
                 class_losses.append(loss)
-            self.backward(dchroma, dlogits, buffers, part, done)
+            self.backward(dchroma, dlogits, buffers, micro, done)
         loss = mean_of_parts(chroma_losses, parts)
         if not class_losses:
             return {"total": loss, "chroma": loss, "classes": loss * 0}
         classes = mean_of_parts(class_losses, parts)
         return {"total": loss + alpha * classes, "chroma": loss, "classes": classes}
 
-    def parts(self, images: int, height: int, width: int) -> list[Part]:
+    def parts(self, images: int, height: int, width: int) -> list[MicroBatch]:
         """The micro-batches of a batch, in order: as few as fit, of sizes that differ by one at most."""
         most = self.micro_batch or (max(1, MICRO_PIXELS // (height * width)) if self.backend == "cpu" else images)
         count = math.ceil(images / most)
         ends = [math.ceil(images * i / count) for i in range(count + 1)]
-        return [Part(start, stop, images) for start, stop in pairwise(ends)]
+        return [MicroBatch(start, stop, images) for start, stop in pairwise(ends)]
 
     def backward(
-        self, dchroma: Array, dlogits: Array | None, buffers: Buffers, part: Part, done: Callable[[str], None] | None
+        self, dchroma: Array, dlogits: Array | None, buffers: Buffers, micro: MicroBatch,
+        done: Callable[[str], None] | None,
     ) -> None:
         """The same way back; the two forks add their gradients here, in plain sight."""
-        dfused = self.color.backward(dchroma, part, done=done)
-        dmid, dvector = self.unfuse(dfused, buffers, part, done)
-        dlow = self.mid.backward(dmid, part, done=done)
+        dfused = self.color.backward(dchroma, micro, done=done)
+        dmid, dvector = self.unfuse(dfused, buffers, micro, done)
+        dlow = self.mid.backward(dmid, micro, done=done)
         if dlogits is None:
-            self.low.backward(dlow, part, needs_dx=False, done=done)
+            self.low.backward(dlow, micro, needs_dx=False, done=done)
             return
-        dhidden = self.last_fc.backward(dvector, part, done=done)
-        dhidden += self.class_.backward(dlogits, part, done=done)  # fork: global vector and class scores
-        dfeatures = self.first_fc.backward(dhidden, part, done=done)
-        dcopy = self.global_.backward(dfeatures.reshape(self.global_.kept[-1].shape), part, done=done)
+        dhidden = self.last_fc.backward(dvector, micro, done=done)
+        dhidden += self.class_.backward(dlogits, micro, done=done)  # fork: global vector and class scores
+        dfeatures = self.first_fc.backward(dhidden, micro, done=done)
+        dcopy = self.global_.backward(dfeatures.reshape(self.global_.kept[-1].shape), micro, done=done)
         if self.shared:
             dispatch.add(dlow, dcopy, self.backend)  # fork: mid-level and global branch
         else:
-            self.low_copy.backward(dcopy, part, needs_dx=False)  # fork: the same layers saw the picture and its copy
-        self.low.backward(dlow, part, needs_dx=False, adds=not self.shared, done=done)
+            self.low_copy.backward(dcopy, micro, needs_dx=False)  # fork: the same layers saw the picture and its copy
+        self.low.backward(dlow, micro, needs_dx=False, adds=not self.shared, done=done)
 
     def unfuse(
-        self, dfused: Array, buffers: Buffers, part: Part, done: Callable[[str], None] | None
+        self, dfused: Array, buffers: Buffers, micro: MicroBatch, done: Callable[[str], None] | None
     ) -> tuple[Array, Array | None]:
         """(dmid, dvector); dvector is None without global branch."""
         (inputs, fused), self.fused = self.fused, ((), None)
         out = [buffers.get(("backward of fusion", i), *like(x)) for i, x in enumerate(inputs)]
         gradients = self.gradients.views["fusion.weight"], self.gradients.views["fusion.bias"]
-        into = buffers.targets(gradients, adds=not part.first)
+        into = buffers.targets(gradients, adds=not micro.first)
         dx = self.fusion.backward(dfused.reshape(fused.shape), *inputs, y=fused, out=(*out, *into))
         buffers.add(gradients, into)
-        if done and part.last:
+        if done and micro.last:
             done("fusion")
         if self.fusion.op is not fusion:
             return dx[0].reshape(*dfused.shape[:3], -1), None
@@ -291,5 +292,5 @@ class Network:
         return net
 
 
-def mean_of_parts(means: list[Array], parts: list[Part]) -> Array:
-    return means[0] if len(parts) == 1 else sum(part.share * mean for part, mean in zip(parts, means))
+def mean_of_parts(means: list[Array], parts: list[MicroBatch]) -> Array:
+    return means[0] if len(parts) == 1 else sum(micro.share * mean for micro, mean in zip(parts, means))

@@ -1,4 +1,4 @@
-"""Who may import whom, room by room: colorize, train, bench, tests -> nn -> kernels/<op> -> dispatch -> an implementation.
+"""Who may import whom: colorize, train, bench, tests -> nn -> kernels/<op> -> dispatch -> an implementation.
 
 Rooms of kernels/: `cpu` alone, and the cpu files of an operation, know Numba and LLVM; `gpu.launch` alone knows Triton.
 Nothing imports a study but its own folder, programs and experiments. `violations` reads sources and says what is wrong
@@ -69,7 +69,8 @@ def allowed(name: str, other: str, trees: dict) -> bool:
     if package not in BELOW[folder]:
         return False
     for room, users in ASIDE.items():
-        if inside(other, room) and folder not in ("tests", "bench") and not any(inside(name, u) for u in (room, *users)):
+        may = folder in ("tests", "bench") or any(inside(name, user) for user in (room, *users))
+        if inside(other, room) and not may:
             return False
     op, other_op = operation(name, trees), operation(other, trees)
     if folder != "kernels":

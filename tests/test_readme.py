@@ -21,7 +21,8 @@ def test_the_colorizer_example_colors(tmp_path, monkeypatch):
     monkeypatch.setattr("ltbc.colorize.colorizer.default_backend", lambda: "reference")  # compiles nothing
     (tmp_path / "RUN").mkdir()
     network().save("RUN/weights.safetensors")
-    monkeypatch.setattr("ltbc.colorize.colorizer.WEIGHTS", tmp_path / "RUN/weights.safetensors")  # small, of strong colors
+    small = tmp_path / "RUN/weights.safetensors"  # of strong colors
+    monkeypatch.setattr("ltbc.colorize.colorizer.WEIGHTS", small)
     draw(0).convert("L").save("old.jpg")
     exec(COLORIZER, {})
     assert np.ptp(np.asarray(Image.open("new.png")).astype(int), -1).max() > 10

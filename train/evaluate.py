@@ -1,8 +1,8 @@
 """How good the colors of a network are: `ltbc evaluate --weights FILE PHOTOS`.
 
 Chroma PSNR, RGB PSNR, SSIM, mean CIEDE2000 and colorfulness of ours, of the grey baseline and of the mean color; top-1
-and top-5 where the folders of PHOTOS are named as the network's classes. `ltbc.train.quality` says how, as does the output.
-Needs scikit-image: pip install -e '.[evaluate]'
+and top-5 where the folders of PHOTOS are named as the network's classes. `ltbc.train.quality` says how, as does the
+output. Needs scikit-image: pip install -e '.[evaluate]'
 """
 
 from ltbc import program

@@ -28,7 +28,9 @@ SHARES = (1, 1.5, 2, 3, 4)  # of the side that the global branch sees
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m colorize.experiments.render_sizes", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m colorize.experiments.render_sizes", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photographs in color")
     parser.add_argument("--weights", metavar="FILE", help="default: the network that comes with the program")
     options = parser.parse_args(arguments)

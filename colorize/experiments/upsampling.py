@@ -1,4 +1,4 @@
-"""`python -m colorize.experiments.upsampling PHOTO... --out SHEET.png`: what bringing chroma to full size costs, by itself.
+"""`python -m colorize.experiments.upsampling PHOTO... --out SHEET.png`: what chroma at full size costs, by itself.
 
 The true chroma of colored photographs is averaged over blocks of 2, 4 and 8 pixels, brought back, and compared: root
 mean square error of a* and b*, of everything and of the tenth of the pixels with the steepest luminance. The sheet

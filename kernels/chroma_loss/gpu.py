@@ -1,5 +1,5 @@
-"""The chroma loss as a Triton kernel that writes the gradient and a sum of squares a program; `kernels/gpu/total.py` adds
-these up."""
+"""The chroma loss as a Triton kernel that writes the gradient and a sum of squares a program; `kernels/gpu/total.py`
+adds these up."""
 
 from ltbc.kernels.chroma_loss import OP
 from ltbc.kernels.gpu import launch

@@ -1,4 +1,4 @@
-"""The class loss as a Triton kernel that writes the gradient and a loss an image; `kernels/gpu/total.py` adds these up."""
+"""The class loss as a Triton kernel that writes the gradient and a loss an image; `kernels/gpu/total.py` adds them."""
 
 from ltbc.kernels.class_loss import OP
 from ltbc.kernels.gpu import launch

@@ -7,13 +7,13 @@ from ltbc.kernels.conv3x3 import cpu_few, winograd, winograd_gradient
 from ltbc.kernels.conv3x3.cpu_method import method
 from ltbc.kernels.conv3x3.few import thin_gradient
 from ltbc.kernels.conv3x3.winograd_filters import filters, filters_of_dx
-from ltbc.kernels.cpu.buffers import check_storage, deliver, image, target
+from ltbc.kernels.cpu.buffers import check_storage, deliver, image, result_buffer
 from ltbc.kernels.cpu.elementwise import output_gradient
-from ltbc.kernels.cpu.gradient import Run, weight_gradient
+from ltbc.kernels.cpu.gradient import Run, gradient_over_windows
 from ltbc.kernels.cpu.matrix import over, packed, prepare
-from ltbc.kernels.cpu.windows import Grid, Phase, Segment, convolve
+from ltbc.kernels.cpu.windows import Grid, Phase, Segment, multiply_over_windows
 
-WHOLE, ROWS = (Phase(0, 0, (Segment(0, 9),)),), (Phase(0, 0, (Segment(0, 3),)),)  # of nine taps, or three merged ones
+WHOLE, MERGED = (Phase(0, 0, (Segment(0, 9),)),), (Phase(0, 0, (Segment(0, 3),)),)  # of nine taps, or three merged ones
 # dx of stride 2: pixels (2i + p, 2j + q) see the 2x2 window of dz at (i, j); an even row meets the middle row of taps,
 # an odd one the last row at i and the first at i + 1
 PHASES = (
@@ -26,16 +26,17 @@ PHASE_TAPS = ([4], [5, 3], [7, 1], [8, 6, 2, 0])
 def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     check_storage("conv3x3", x)
     (n, ho, wo), (cin, cout) = (x.shape[0], -(-x.shape[1] // stride), -(-x.shape[2] // stride)), w.shape[2:]
-    y = target(out, (n, ho, wo, cout), x.dtype)
+    y = result_buffer(out, (n, ho, wo, cout), x.dtype)
     prepared, bias, number = prepared or prepare(w), np.ascontiguousarray(b, np.float32), ACTIVATIONS.index(activation)
     how = method(x.dtype, stride, cin, cout, (n, ho, wo))
     if how.y == "few":
-        cpu_few.convolve(image(x), x.dtype, prepared, bias, y, number, stride)
+        cpu_few.multiply(image(x), x.dtype, prepared, bias, y, number, stride)
     elif how.y == "winograd":
         winograd.convolve(image(x), x.dtype, cin, how.transforms, filters(prepared, how.transforms), bias, y, number)
     else:
         panels = prepared.form("forward", lambda w, old: packed(w.reshape(3, 3 * cin, cout), [range(3)], old))
-        convolve(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), ROWS, panels, bias, y, number, merged=True)
+        grid = Grid(n, ho, wo, 3, stride)
+        multiply_over_windows(image(x), x.dtype, cin, grid, MERGED, panels, bias, y, number, merged=True)
     return deliver(out, y)
 
 
@@ -45,7 +46,7 @@ def backward(
     check_storage("conv3x3", x, dy, y)
     how = method(x.dtype, stride, *w.shape[2:], y.shape[:3])
     z, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype)
-    dw = filter_gradient(how, x, z, target(out[1], w.shape, np.float32, whole=True), y.shape, stride)
+    dw = filter_gradient(how, x, z, result_buffer(out[1], w.shape, np.float32, whole=True), y.shape, stride)
     dx = data_gradient(how, z, x, w, y.shape, stride, out[0], prepared or prepare(w), through) if needs_dx else None
     return dx, deliver(out[1], dw), deliver(out[2], sums.sum(0))
 
@@ -53,11 +54,11 @@ def backward(
 def data_gradient(how, z, x, w, y_shape, stride, out, prepared, through):
     """dx by the transposed weights: one window of flipped taps, or the four phases of stride 2."""
     (n, h, width, cin), cout = x.shape, w.shape[3]
-    dx, activation, no_bias = target(out, x.shape, x.dtype), over(through), np.zeros(cin, np.float32)
+    dx, activation, no_bias = result_buffer(out, x.shape, x.dtype), over(through), np.zeros(cin, np.float32)
     if activation and dx is not x:
         dx[...] = x
     if how.dx == "few":
-        cpu_few.convolve(z, x.dtype, prepared, no_bias, dx, activation, turned=True)
+        cpu_few.multiply(z, x.dtype, prepared, no_bias, dx, activation, turned=True)
         return deliver(out, dx)
     if how.dx == "winograd":
         of = winograd.STRIDE2_DX if stride == 2 else how.transforms
@@ -68,7 +69,7 @@ def data_gradient(how, z, x, w, y_shape, stride, out, prepared, through):
     grid = Grid(n, h, width) if stride == 1 else Grid(n, *y_shape[1:3], size=2, start=1, scale=2)
     make = lambda w, old: packed(w.reshape(9, cin, cout), groups, old, transposed=True)  # noqa: E731
     panels = prepared.form("backward", make)
-    convolve(z, x.dtype, cout, grid, phases, panels, no_bias, dx, activation)
+    multiply_over_windows(z, x.dtype, cout, grid, phases, panels, no_bias, dx, activation)
     return deliver(out, dx)
 
 
@@ -87,7 +88,7 @@ def filter_gradient(how, x, z, dw, y_shape, stride):
         winograd_gradient.weight_gradient(image(x), x.dtype, how.transforms, z, n * z.image, y_shape, dw)
         return dw
     runs = [Run(r, 0, 3 * cin) for r in range(3)]
-    c, starts = weight_gradient(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), runs, z, cout,
+    c, starts = gradient_over_windows(image(x), x.dtype, cin, Grid(n, ho, wo, 3, stride), runs, z, cout,
                                 out=dw.reshape(9 * cin, cout))
     if not np.shares_memory(c, dw):
         for r, start in enumerate(starts):

@@ -34,7 +34,7 @@ from ltbc.kernels.cpu.vector import (
     widen,
 )
 
-FEW = 2  # channels of the thin side, at most
+FEW_CHANNELS = 2  # channels of the thin side, at most
 COLUMNS = 2 if LEVEL.rows > 9 else 1  # vectors of the wide side at a time: 18 or 9 sums in registers
 WIDE = COLUMNS * LANES
 

@@ -1,8 +1,8 @@
 """The three products of a 3x3 convolution as Triton kernels: y; dx; dw with db.
 
-Each is an implicit matrix product over boxes of pixels (see `kernels/gpu/fragments.py`) with sums in float32. With BOXES
-images and w are tensor descriptors, whose zeros out of bounds are the padding; without, pointers with masks: for GPUs
-before sm_90, odd sizes at stride 2, and channels that no box fits.
+Each is an implicit matrix product over boxes of pixels (see `kernels/gpu/fragments.py`) with sums in float32. With
+BOXES images and w are tensor descriptors, whose zeros out of bounds are the padding; without, pointers with masks:
+for GPUs before sm_90, odd sizes at stride 2, and channels that no box fits.
 """
 
 from ltbc.kernels.gpu.fragments import activate, box_corner, load_dz, load_weights, load_window, store_pixels

@@ -22,7 +22,7 @@ from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import BFLOAT16, LANES, LEVEL, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import Output, arithmetic, multiply, panels
 from ltbc.kernels.cpu.threads import launch, threads
-from ltbc.kernels.cpu.tile import ROWS, STEP
+from ltbc.kernels.cpu.tile import STEP, TILE_ROWS
 from ltbc.kernels.cpu.vector import OVER, activate, derivative, load, prefetch_store, size_of, splat, store
 from ltbc.kernels.cpu.windows import advance
 
@@ -72,7 +72,8 @@ F4 = Algorithm(
     np.int16(0), np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
     np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0],
               [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]),
-    np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1], [1, 2, 4, 8], [1, -2, 4, -8], [0, 0, 0, 1]]), step=4, error=12.0)
+    np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1], [1, 2, 4, 8], [1, -2, 4, -8], [0, 0, 0, 1]]),
+    step=4, error=12.0)
 STRIDE2 = Algorithm(
     np.int32(0), np.array([[1, 0, 0], [1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 1, 0]]),
     np.array([[1, 0, -1, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 0, -1], [0, 1, 0, 0, 0], [0, 0, 0, 1, 0]]),
@@ -174,14 +175,14 @@ def finish_block(variant, like_y, c, c_plane, bias, y, out, tiles, t0, rows, pan
 @compiled
 def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, of_x, cin, u, bias, y, out, tiles, units):
     """of_x: strides; out: an Output. A block is whole rows of register tiles but for the last one."""
-    planes, count, whole = tiles.p * tiles.p, -(-out.channels // PANEL), -(-tiles.total // ROWS)
+    planes, count, whole = tiles.p * tiles.p, -(-out.channels // PANEL), -(-tiles.total // TILE_ROWS)
     steps, v_row = cin * size_of(kind) // 4, cin * size_of(kind)
     v_plane, c_plane = units.block * v_row + GAP, (units.block + 3) * STEP + GAP
     c = scratch + planes * v_plane + 3 * v_row
     ahead = planes <= 4 * tiles.m * tiles.m  # outputs are fetched where they are many
     for unit in range(first, last):
         number, group = unit // units.groups, unit % units.groups
-        t0, t1 = whole * number // units.blocks * ROWS, whole * (number + 1) // units.blocks * ROWS
+        t0, t1 = whole * number // units.blocks * TILE_ROWS, whole * (number + 1) // units.blocks * TILE_ROWS
         rows = min(t1, tiles.total) - t0
         transform_block(variant, like_x, kind, x, of_x, cin, tiles, t0, rows, scratch, v_plane)
         for panel in range(group * count // units.groups, (group + 1) * count // units.groups):
@@ -200,11 +201,11 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, of_x,
 def convolve(x, dtype, cin, of, u, bias, y, activation=0):
     """y = act(bias + x * w), equation (1) of that algorithm; x an Image of cin channels, u from `winograd_filters`."""
     kind, tiles, planes = arithmetic(dtype), of.tiles(*y.shape[:3]), of.p**2
-    v_row, whole = cin * kind.itemsize, -(-tiles.total // ROWS)
-    blocks = -(-whole // min(112 // ROWS, max(1, PLANES_BYTES // (planes * v_row * ROWS))))
+    v_row, whole = cin * kind.itemsize, -(-tiles.total // TILE_ROWS)
+    blocks = -(-whole // min(112 // TILE_ROWS, max(1, PLANES_BYTES // (planes * v_row * TILE_ROWS))))
     if blocks < 4 * threads():
         blocks = min(whole, -(-blocks // threads()) * threads())
-    units = Units(-(-whole // blocks) * ROWS, blocks, min(panels(y.shape[3]), -(-threads() // blocks)))
+    units = Units(-(-whole // blocks) * TILE_ROWS, blocks, min(panels(y.shape[3]), -(-threads() // blocks)))
     scratch = planes * (units.block * v_row + (units.block + 3) * STEP + 2 * GAP) + 3 * v_row + of.m**2 * 4 * LANES
     launch(multiply_tiles, blocks * units.groups, scratch, of.variant, LIKE[dtype], LIKE[kind], LIKE[y.dtype], x.start,
            x.strides(cin * dtype.itemsize), cin, address(u), address(bias), address(y),

@@ -4,7 +4,7 @@
 
 The sum over tiles is a matrix product [Cin, tiles] x [tiles, Cout] for each of the p x p products. It is formed slice
 by slice of both channels and block by block of tiles: a thread transforms its slices of a block and multiplies them
-while they are in its L2 cache, where the sums stay as well. Few slices are done in parts of the tiles, added at the
+while they are in its L2 cache, where the sums stay as well. Few slices are done in splits of the tiles, added at the
 end; how many depends on the shapes alone.
 """
 
@@ -25,19 +25,19 @@ from ltbc.kernels.cpu.windows import advance
 
 of_sums = transform([f.g.T for f in ALGORITHMS])
 
-ROWS, COLUMNS = 64, 4 * PANEL  # of a slice, at most: of Cin, and of Cout
+SLICE_ROWS, SLICE_COLUMNS = 64, 4 * PANEL  # of a slice, at most: of Cin, and of Cout
 TILES_BYTES = 640 << 10  # of a block's transformed tiles
-UNITS = 8  # at least, where tiles suffice
-TILES = 256  # of a part, at least
+LEAST_UNITS = 8  # at least, where tiles suffice
+LEAST_TILES = 256  # of a split, at least
 LINE = 4 * LANES  # bytes of a vector
 
 
 class Slices(NamedTuple):
-    """A unit is a slice of `rows` of Cin, one of `columns` of Cout, and one of `parts` of the tiles, done in blocks."""
+    """A unit is a slice of `rows` of Cin, one of `columns` of Cout, one of `splits` of the tiles, done in blocks."""
 
     rows: int
     columns: int
-    parts: int
+    splits: int
     block: int
 
 
@@ -84,18 +84,18 @@ def transform_row(variant, side, c, plane, c_panel, n, dw, tap):
 @compiled
 def multiply_slices(first, last, scratch, variant, like_x, kind, x, of_x, z, of_z, zeros, c, dw, cin, cout, tiles,
                     slices):
-    """of_x, of_z: strides; slices: of Slices. Sums of a part, in c, or, of all tiles at once, their part of dw."""
+    """of_x, of_z: strides; slices: of Slices. Sums of a split, in c, or, of all tiles at once, their part of dw."""
     planes, size, per_step, across = tiles.p * tiles.p, size_of(like_x), 4 // size_of(kind), -(-cout // slices.columns)
-    fours, inner, parts = (tiles.total + 3) // 4, z + of_z.row + of_z.pixel, slices.parts
+    fours, inner, splits = (tiles.total + 3) // 4, z + of_z.row + of_z.pixel, slices.splits
     # odd numbers of lines: planes do not compete for one set
     v_plane = (slices.rows // LANES * slices.block // per_step + 1) * LINE
     d_plane = (slices.columns // PANEL * slices.block // per_step * 2 + 1) * LINE
     d, c_panel, c_plane = scratch + planes * v_plane, slices.rows * STEP, slices.rows * slices.columns * 4
     for unit in range(first, last):
-        i, o, part = unit // parts // across * slices.rows, unit // parts % across * slices.columns, unit % parts
+        i, o, split = unit // splits // across * slices.rows, unit // splits % across * slices.columns, unit % splits
         n_rows, n_columns = min(slices.rows, cin - i), min(slices.columns, cout - o)
-        begin, end, count = fours * part // parts * 4, fours * (part + 1) // parts * 4, -(-n_columns // PANEL)
-        to = c + unit * planes * c_plane if parts > 1 else d + planes * d_plane
+        begin, end, count = fours * split // splits * 4, fours * (split + 1) // splits * 4, -(-n_columns // PANEL)
+        to = c + unit * planes * c_plane if splits > 1 else d + planes * d_plane
         for t0 in range(begin, end, slices.block):
             t1 = min(t0 + slices.block, end)
             steps = (t1 - t0) // per_step
@@ -109,25 +109,25 @@ def multiply_slices(first, last, scratch, variant, like_x, kind, x, of_x, z, of_
                     a = scratch + p * v_plane + row // LANES * steps * LINE + row % LANES * 4
                     b, at = d + p * d_plane + panel * steps * STEP, to + p * c_plane + panel * c_panel + row * STEP
                     tile_of_steps(kind, a, LINE, steps, b, at, STEP, t0 - begin)
-        for row in range(n_rows if parts == 1 else 0):
+        for row in range(n_rows if splits == 1 else 0):
             to_dw = dw + 4 * ((i + row) * cout + o)
             transform_row(variant, tiles.p, to + row * STEP, c_plane, c_panel, n_columns, to_dw, 4 * cin * cout)
 
 
 @compiled
 def transform_sums(first, last, scratch, variant, side, c, dw, cin, cout, slices):
-    """dw from the sums of all parts, which are added to those of the first. Unit: a row of Cin."""
+    """dw from the sums of all splits, which are added to those of the first. Unit: a row of Cin."""
     across, plane = -(-cout // slices.columns), slices.rows * slices.columns * 4
     for unit in range(first, last):
         for o in range(0, cout, slices.columns):
             number, columns = unit // slices.rows * across + o // slices.columns, min(slices.columns, cout - o)
-            at = c + number * slices.parts * side * side * plane + unit % slices.rows * STEP
+            at = c + number * slices.splits * side * side * plane + unit % slices.rows * STEP
             for p in range(side * side):
                 for e in range(0, columns, LANES):
                     to = at + p * plane + e // PANEL * slices.rows * STEP + e % PANEL * 4
                     total = load(np.float32(0), to)
-                    for part in range(1, slices.parts):
-                        total = total + load(np.float32(0), to + part * side * side * plane)
+                    for split in range(1, slices.splits):
+                        total = total + load(np.float32(0), to + split * side * side * plane)
                     store(np.float32(0), to, total)
             to_dw = dw + 4 * (unit * cout + o)
             transform_row(variant, side, at, plane, slices.rows * STEP, columns, to_dw, 4 * cin * cout)
@@ -136,15 +136,15 @@ def transform_sums(first, last, scratch, variant, side, c, dw, cin, cout, slices
 def weight_gradient(x, dtype, of, z, zeros, y_shape, dw):
     """dw, contiguous float32; x, z: Images, z's behind a border and with zeros at the offset `zeros`."""
     (cin, cout), kind, tiles, planes = dw.shape[2:], arithmetic(dtype), of.tiles(*y_shape[:3]), of.p**2
-    rows, columns = min(ROWS, cin), min(COLUMNS, panels(cout) * PANEL)
+    rows, columns = min(SLICE_ROWS, cin), min(SLICE_COLUMNS, panels(cout) * PANEL)
     count = -(-cin // rows) * -(-cout // columns)
-    parts = max(1, min(UNITS // count, tiles.total // TILES))
-    most, of_part = TILES_BYTES // (planes * (rows + columns) * kind.itemsize), -(-tiles.total // parts)
-    slices = Slices(rows, columns, parts, -(-of_part // -(-of_part // most) // 4) * 4)
-    c = address(workspace("product", count * parts * planes * rows * columns * 4)) if parts > 1 else 0
+    splits = max(1, min(LEAST_UNITS // count, tiles.total // LEAST_TILES))
+    most, of_split = TILES_BYTES // (planes * (rows + columns) * kind.itemsize), -(-tiles.total // splits)
+    slices = Slices(rows, columns, splits, -(-of_split // -(-of_split // most) // 4) * 4)
+    c = address(workspace("product", count * splits * planes * rows * columns * 4)) if splits > 1 else 0
     scratch = planes * ((rows + columns) * slices.block * kind.itemsize + 2 * LINE + rows * columns * 4)
-    launch(multiply_slices, count * parts, scratch, of.variant, LIKE[dtype], LIKE[kind], x.start,
+    launch(multiply_slices, count * splits, scratch, of.variant, LIKE[dtype], LIKE[kind], x.start,
            x.strides(cin * dtype.itemsize), z.start, z.strides(cout * dtype.itemsize), zeros, c, address(dw), cin, cout,
            tiles, slices)
-    if parts > 1:
+    if splits > 1:
         launch(transform_sums, cin, 0, of.variant, of.p, c, address(dw), cin, cout, slices)

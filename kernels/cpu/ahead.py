@@ -1,9 +1,9 @@
 """Compiles what a program is about to need, before it is needed, on all cores.
 
 Which kernels those are, and for which types, a rehearsal tells: the passes run once without their kernels, whose
-launches are only noted (`threads.rehearsal`). Numba compiles one kernel at a time in a process. So others are started that
-compile too, and hand their results over in the folder of compiled code; one that fails costs time, no more: what is
-missing in the end is compiled where it is called.
+launches are only noted (`threads.rehearsal`). Numba compiles one kernel at a time in a process. So others are started
+that compile too, and hand their results over in the folder of compiled code; one that fails costs time, no more: what
+is missing in the end is compiled where it is called.
 """
 
 import os

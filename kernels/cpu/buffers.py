@@ -110,7 +110,7 @@ def matrix(x: np.ndarray) -> Image:
     return Image(address(x), x.strides[0], x.strides[0], x)
 
 
-def target(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, whole: bool = False) -> np.ndarray:
+def result_buffer(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, whole: bool = False) -> np.ndarray:
     """Where a kernel may write: `out` if its channels (or, `whole`, all of it) are contiguous, else a new buffer."""
     if out is not None and out.dtype in LIKE and (out.strides[-1] == out.itemsize or out.shape[-1] == 1):
         if out.flags.c_contiguous or not whole:

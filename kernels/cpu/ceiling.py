@@ -13,10 +13,10 @@ from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import LANES, LIKE
 from ltbc.kernels.cpu.matrix import arithmetic
 from ltbc.kernels.cpu.threads import launch, threads
-from ltbc.kernels.cpu.tile import ROWS, multiply_add
+from ltbc.kernels.cpu.tile import TILE_ROWS, multiply_add
 from ltbc.kernels.cpu.vector import F32, FLOATS, I32, I64, is_half, load_ir, store_ir
 
-SUMS = 2 * ROWS  # as many as a tile of the kernels has
+SUMS = 2 * TILE_ROWS  # as many as a tile of the kernels has
 STEPS = 1 << 20
 
 

@@ -102,7 +102,7 @@ def anchor_offsets(grid, image, row, pixel, start, stride):
     return np.append(offsets.ravel(), np.zeros(ANCHORS, np.int64))
 
 
-def weight_gradient(x, like, channels, grid, runs, z, outputs, phases=((0, 0),), border=1, out=None):
+def gradient_over_windows(x, like, channels, grid, runs, z, outputs, phases=((0, 0),), border=1, out=None):
     """The products of all runs with dz, `[rows, columns]`, and the first row of each run.
 
     Rows of a run are filled up to STEP_ROWS and columns to PANEL; written into `out` `[rows, outputs]` where nothing

@@ -1,14 +1,14 @@
 """Products over windows of an image that are read where they lie: a row of a window is a run of neighboring elements,
 and the runs of neighboring pixels lie one stride apart, as the rows of a matrix do.
 
-`windows.convolve` takes this way where rows of anchors fill register tiles, else it gathers windows first.
+`windows.multiply_over_windows` takes this way where rows of anchors fill register tiles, else it gathers windows first.
 """
 
 from ltbc.kernels.cpu.buffers import pixel_at
 from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import LEVEL, PANEL
 from ltbc.kernels.cpu.matrix import finish_row, multiply
-from ltbc.kernels.cpu.tile import ROWS, STEP
+from ltbc.kernels.cpu.tile import STEP, TILE_ROWS
 from ltbc.kernels.cpu.vector import size_of
 
 PIXELS = 112  # anchors of a block: its pixels stay in the L1 and L2 caches for all panels
@@ -17,9 +17,9 @@ WASTE = 1.15  # rows of register tiles an anchor, at most
 
 def fills_tiles(width):
     """Whether `multiply` computes few rows more than the `width` of a row of anchors."""
-    left = width % ROWS
-    tail = ROWS if left > ROWS - 4 else 8 * (left > 4) + -(-max(0, left - 8 * (left > 4)) // 4) * 4
-    return not LEVEL.tiles and width >= ROWS and width - left + tail <= WASTE * width
+    left = width % TILE_ROWS
+    tail = TILE_ROWS if left > TILE_ROWS - 4 else 8 * (left > 4) + -(-max(0, left - 8 * (left > 4)) // 4) * 4
+    return not LEVEL.tiles and width >= TILE_ROWS and width - left + tail <= WASTE * width
 
 
 def block_rows(rows, width, least):

@@ -24,11 +24,11 @@ LIKE = {BFLOAT16: np.uint16(0), FLOAT32: np.float32(0)}  # an element as kernels
 class Level(NamedTuple):
     """Instructions that kernels are compiled for, and what follows from them.
 
-    features: LLVM's names, all of which the CPU must have. lanes: float32 elements of a vector. rows: of a register tile
-    two vectors wide, whose sums and factors fill the registers; step_rows: of one whose left factor lies step by step.
-    bf16: pairs of bfloat16 are multiplied and made in vectors, else they become float32 first. tiles: products of
-    bfloat16 in tile registers. masked: parts of a vector are read as fast as whole ones. target: CPU and features to
-    compile for where a better CPU is told to take this level; by default its own.
+    features: LLVM's names, all of which the CPU must have. lanes: float32 elements of a vector. rows: of a register
+    tile two vectors wide, whose sums and factors fill the registers; step_rows: of one whose left factor lies step by
+    step. bf16: pairs of bfloat16 are multiplied and made in vectors, else they become float32 first. tiles: products
+    of bfloat16 in tile registers. masked: parts of a vector are read as fast as whole ones. target: CPU and features
+    to compile for where a better CPU is told to take this level; by default its own.
     """
 
     name: str

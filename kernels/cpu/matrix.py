@@ -17,8 +17,8 @@ from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, CHANNEL_STEP, LANES, LEVEL, LIKE, PANEL
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import (
-    ROWS,
     STEP,
+    TILE_ROWS,
     narrow_tile_of_rows,
     tile_of_1_row,
     tile_of_4_rows,
@@ -81,16 +81,16 @@ def multiply(like, a, a_row, rows, columns, steps, b, c, accumulate):
             while m + 32 <= rows:
                 tile_of_32_rows(a0 + m * a_row, a_row, k, b0, c + m * STEP, more)
                 m += 32
-        while columns <= LANES and m + 2 * ROWS <= rows:
+        while columns <= LANES and m + 2 * TILE_ROWS <= rows:
             narrow_tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
-            m += 2 * ROWS
-        while m + ROWS <= rows + 3 * (m > 0):  # 3 rows too few: still faster than smaller tiles
+            m += 2 * TILE_ROWS
+        while m + TILE_ROWS <= rows + 3 * (m > 0):  # 3 rows too few: still faster than smaller tiles
             tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
-            m += ROWS
+            m += TILE_ROWS
         if rows == 1:
             tile_of_1_row(like, a0, a_row, k, b0, c, 0, more)
             m = 1
-        if ROWS > 8 and m + 4 < rows:
+        if TILE_ROWS > 8 and m + 4 < rows:
             tile_of_8_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
             m += 8
         while m < rows:

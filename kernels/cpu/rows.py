@@ -25,7 +25,7 @@ from ltbc.kernels.cpu.tile import STEP
 from ltbc.kernels.cpu.vector import load_part, size_of, store_part
 from ltbc.kernels.cpu.windows import row_bytes
 
-FEW = 64  # rows; of more, the weights are packed beforehand
+FEW_ROWS = 64  # rows; of more, the weights are packed beforehand
 ONE = np.zeros((1, 1), np.int64)  # the only tap
 
 

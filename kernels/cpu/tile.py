@@ -29,7 +29,7 @@ from ltbc.kernels.cpu.vector import (
 )
 
 STEP = 4 * PANEL  # bytes of B a step
-ROWS, STEP_ROWS = LEVEL.rows, LEVEL.step_rows
+TILE_ROWS, STEP_ROWS = LEVEL.rows, LEVEL.step_rows
 
 
 def multiply_add(builder, half, x, y, total):
@@ -78,7 +78,7 @@ def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_
     for u in range(unroll):
         kind = ir.VectorType(I32, LANES) if half else FLOATS
         w = [load_ir(builder, builder.add(bt, int64(STEP * u + 4 * LANES * n)), kind) for n in columns]
-        for n in columns if rows == ROWS else ():
+        for n in columns if rows == TILE_ROWS else ():
             prefetch_ir(builder, builder.add(following, int64(STEP * u + 4 * LANES * n)))
         for m, row in enumerate(offsets(builder, a_now, rows, strides, packed)):
             x = broadcast(builder, load_ir(builder, row, I32 if half else F32))
@@ -107,7 +107,7 @@ def make_tile(rows, packed, columns=2):
     return tile
 
 
-tile_of_rows, narrow_tile_of_rows = make_tile(ROWS, False), make_tile(2 * ROWS, False, columns=1)
+tile_of_rows, narrow_tile_of_rows = make_tile(TILE_ROWS, False), make_tile(2 * TILE_ROWS, False, columns=1)
 tile_of_8_rows = make_tile(8, False)
 tile_of_4_rows, tile_of_1_row = make_tile(4, False), make_tile(1, False)
 tile_of_steps, narrow_tile_of_steps = make_tile(STEP_ROWS, True), make_tile(STEP_ROWS, True, columns=1)
@@ -152,8 +152,8 @@ def emit_tile_registers(builder, a, a_row, steps, b, c, accumulate):
 
 @intrinsic
 def tile_of_32_rows(ctx, a, a_row, steps, b, c, accumulate):
-    """The same of bfloat16 in AMX's tile registers, C's rows STEP bytes apart. Only ever compiled where the level has them:
-    LLVM ends the process where it is asked for instructions that its target lacks."""
+    """The same of bfloat16 in AMX's tile registers, C's rows STEP bytes apart. Only ever compiled where the level has
+    them: LLVM ends the process where it is asked for instructions that its target lacks."""
     def code(context, builder, sig, args):
         emit_tile_registers(builder, *args)
         return context.get_dummy_value()

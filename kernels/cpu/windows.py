@@ -22,12 +22,12 @@ from ltbc.kernels.cpu.in_place import block_rows, fills_tiles, multiply_in_place
 from ltbc.kernels.cpu.machine import LANES, LEVEL, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import Output, arithmetic, finish_row, multiply, panel_bytes, panels, slot
 from ltbc.kernels.cpu.threads import launch, threads
-from ltbc.kernels.cpu.tile import ROWS, STEP
+from ltbc.kernels.cpu.tile import STEP, TILE_ROWS
 from ltbc.kernels.cpu.vector import copy_bytes, load, load_part, same, size_of, store, store_part
 
 BLOCK_BYTES = 512 << 10  # of gathered windows: half of a common L2 cache
 LINE = 4 * LANES  # bytes of a vector
-FULL = 32 if LEVEL.tiles else 2 * ROWS  # rows of windows that fill register tiles
+FULL = 32 if LEVEL.tiles else 2 * TILE_ROWS  # rows of windows that fill register tiles
 
 
 class Grid(NamedTuple):
@@ -175,7 +175,7 @@ def piece_table(phases, size, columns, steps):
     return table
 
 
-def convolve(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[Phase, ...], b: np.ndarray,
+def multiply_over_windows(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[Phase, ...], b: np.ndarray,
              bias: np.ndarray, y: np.ndarray, activation: int = 0, merged: bool = False) -> None:
     """y = act(bias + windows of x times the panels b). bias: [Cout], or [N, Cout]; y: contiguous channels.
 

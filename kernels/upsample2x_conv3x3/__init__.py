@@ -25,7 +25,7 @@ from ltbc.kernels.dispatch import check_prepared, implementation, prepared_weigh
 
 OP = "upsample2x_conv3x3"
 
-ROWS = (((0,), (1, 2)), ((0, 1), (2,)))  # R[p][u] of equation (2)
+ROW_SETS = (((0,), (1, 2)), ((0, 1), (2,)))  # R[p][u] of equation (2)
 
 
 def output_shape(x_shape: tuple[int, ...], filters: int) -> tuple[int, int, int, int]:

@@ -4,7 +4,7 @@ from itertools import product
 
 from ltbc.kernels.arrays import activate, activation_backward, array_module, sum_dtype
 from ltbc.kernels.im2col import add_col2im, bands, im2col, pad, write
-from ltbc.kernels.upsample2x_conv3x3 import ROWS
+from ltbc.kernels.upsample2x_conv3x3 import ROW_SETS
 
 
 def prepare(w, *, out=None):
@@ -51,12 +51,12 @@ def phase_weights(w, p, q):
     """v_pq of equation (2), [2, 2, Cin, Cout]."""
     v = array_module(w).empty((2, 2, *w.shape[2:]), w.dtype)
     for a, c in product((0, 1), repeat=2):
-        v[a, c] = sum(w[r, s] for r in ROWS[p][a] for s in ROWS[q][c])
+        v[a, c] = sum(w[r, s] for r in ROW_SETS[p][a] for s in ROW_SETS[q][c])
     return v
 
 
 def add_phase_gradient(dw, dv, p, q):
     """Equation (6): each 2x2 gradient goes to every weight that was summed into it."""
     for a, c in product((0, 1), repeat=2):
-        for r, s in product(ROWS[p][a], ROWS[q][c]):
+        for r, s in product(ROW_SETS[p][a], ROW_SETS[q][c]):
             dw[r, s] += dv[a, c]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltbc.kernels.upsample2x_conv3x3 import ROWS
+from ltbc.kernels.upsample2x_conv3x3 import ROW_SETS
 from ltbc.nn.study.recording import Record
 
 Place = tuple[int, int, int]  # row, column, channel; row and column are 0 where there is no image
@@ -83,7 +83,7 @@ def backward(record: Record, which: int, place: Place) -> list[Terms]:
 
 def summed(w: np.ndarray, p: int, q: int) -> np.ndarray:
     """v_pq `[2, 2, Cin, Cout]` of upsampling + convolution: equation (2)."""
-    v = [[sum(w[r, s] for r in ROWS[p][u] for s in ROWS[q][t]) for t in (0, 1)] for u in (0, 1)]
+    v = [[sum(w[r, s] for r in ROW_SETS[p][u] for s in ROW_SETS[q][t]) for t in (0, 1)] for u in (0, 1)]
     return np.array(v)
 
 

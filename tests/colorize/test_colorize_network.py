@@ -52,7 +52,7 @@ def test_blend_mixes_global_features(colorizer):
     assert own == colorizer(photograph) and foreign == colorizer(photograph, style=style)
     vectors = [colorizer.look(shrink(from_pil(p).luminance, colorizer.render_size))[0] for p in (photograph, style)]
     seen = shrink(from_pil(photograph).luminance, colorizer.render_size)
-    want = colorizer.color(seen, (vectors[0] + vectors[1]) / 2)
+    want = colorizer.chroma_of(seen, (vectors[0] + vectors[1]) / 2)
     chroma, _ = colorizer.predict(from_pil(photograph).luminance, from_pil(style).luminance, 0.5)
     assert np.allclose(chroma.values, want, atol=1e-5) and mixed.size == photograph.size
     rejects("colorize: blend must lie in [0, 1], got 2", ValueError, colorizer, photograph, style=style, blend=2)

@@ -64,7 +64,7 @@ def test_floats_become_sixteen_bits_in_png_and_eight_elsewhere(tmp_path):
     picture = read(tmp_path / "in.tif")
     colorizer = Colorizer(network(), "reference")
     for name, bits in (("out.png", 16), ("out.webp", 8)):
-        lines = files.color(Job(tmp_path / "in.tif", tmp_path / name), colorizer, files.Wishes())
+        lines = files.color_file(Job(tmp_path / "in.tif", tmp_path / name), colorizer, files.Wishes())
         again = read(tmp_path / name)
         white = (1 << bits) - 1
         assert again.white == white and np.abs(again.luminance - picture.luminance).max() * white < 0.7
@@ -132,10 +132,10 @@ def test_memory_over_the_limit_by_little_is_refused(tmp_path):
     job = Job(tmp_path / "a.png", tmp_path / "out.png")
     need = 17 * 300 * 200  # see `images.most_memory`
     colorizer.max_memory = memory.resident() + (1 << 30)
-    assert files.color(job, colorizer, files.Wishes())
+    assert files.color_file(job, colorizer, files.Wishes())
     colorizer.max_memory = memory.resident() + need // 2
     with pytest.raises(ValueError, match="300 x 200 pixels of 8 bits may take .* over the limit"):
-        files.color(job, colorizer, files.Wishes(preview=True))
+        files.color_file(job, colorizer, files.Wishes(preview=True))
 
 
 def test_what_the_machine_gives_is_what_is_free(monkeypatch, tmp_path):

@@ -100,7 +100,7 @@ def check(source, content):
     source.write_bytes(content)
     target = source.with_name("out.png")
     try:
-        lines = files.color(Job(source, target), COLORIZER, files.Wishes())
+        lines = files.color_file(Job(source, target), COLORIZER, files.Wishes())
     except ImageError as error:
         assert str(error).startswith(f"{source}: ") and "\n" not in str(error) and not target.exists()
         assert len(str(error)) < 500

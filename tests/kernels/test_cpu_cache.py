@@ -18,7 +18,11 @@ from tests import ROOT
 from tests.test_layering import imported, module_name, reachable
 from tests.tools.mutated import only_sources
 
-SMALL = "import numpy as np; from ltbc.kernels import adadelta; adadelta.step(*np.ones((4, 99), np.float32), backend='cpu')"
+SMALL = """
+import numpy as np
+from ltbc.kernels import adadelta
+adadelta.step(*np.ones((4, 99), np.float32), backend="cpu")
+"""
 ENCODED = """
 import numpy as np
 from ltbc.kernels import color
@@ -226,7 +230,8 @@ def test_sources_that_change_while_a_program_runs(copy):
     """What it compiles then is from the old ones, and is not taken for the new ones' later."""
     cache, contract = str(copy / "cache"), copy / "kernels/color/__init__.py"
     wanted = contract.read_text().replace("0.587", "0.687")
-    late = ENCODED.replace("x = ", f"import ltbc.kernels.color.cpu; open({str(contract)!r}, 'w').write({wanted!r}); x = ", 1)
+    edit_late = f"import ltbc.kernels.color.cpu; open({str(contract)!r}, 'w').write({wanted!r}); x = "
+    late = ENCODED.replace("x = ", edit_late, 1)
     printed("-c", late, cwd=copy, LTBC_CACHE=cache)
     ours, reference = ast.literal_eval(printed("-c", ENCODED, cwd=copy, LTBC_CACHE=cache))
     assert ours == pytest.approx(reference, abs=2e-5)

@@ -176,11 +176,16 @@ def test_describe_is_one_line():
 
 def test_unknown_levels_are_rejected():
     found = run("-c", "import ltbc.kernels.cpu.machine", LTBC_CPU="avx1024")
-    message = f"ValueError: cpu: LTBC_CPU must be one of {', '.join(level.name for level in available())} on this CPU, got 'avx1024'"
+    names = ", ".join(level.name for level in available())
+    message = f"ValueError: cpu: LTBC_CPU must be one of {names} on this CPU, got 'avx1024'"
     assert found.returncode and found.stderr.strip().splitlines()[-1] == message
 
 
-SMALL = "import numpy as np; from ltbc.kernels import adadelta; adadelta.step(*np.ones((4, 99), np.float32), backend='cpu')"
+SMALL = """
+import numpy as np
+from ltbc.kernels import adadelta
+adadelta.step(*np.ones((4, 99), np.float32), backend="cpu")
+"""
 
 
 @pytest.mark.slow  # compiles everything anew

@@ -12,7 +12,7 @@ from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.compare import relative_error
 from ltbc.kernels.cpu.gradient import ANCHORS  # windows that a weight gradient packs at a time
 from ltbc.kernels.cpu.matrix import STEPS_BLOCK as STEPS
-from ltbc.kernels.cpu.rows import FEW as ROWS  # of linear, whose weights are packed on the way
+from ltbc.kernels.cpu.rows import FEW_ROWS as ROWS  # of linear, whose weights are packed on the way
 from ltbc.nn import Network
 from ltbc.nn.architecture import layers
 from ltbc.nn.weights import load_weights

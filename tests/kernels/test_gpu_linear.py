@@ -12,7 +12,9 @@ from ltbc.kernels import linear
 from tests.tools import helpers
 from tests.tools.interpreter import place, same_bits, watched
 
-launch, matrices, gpu = map(import_module, ("ltbc.kernels.gpu.launch", "ltbc.kernels.gpu.matrices", "ltbc.kernels.linear.gpu"))  # after it
+launch, matrices, gpu = (
+    import_module(f"ltbc.kernels.{name}") for name in ("gpu.launch", "gpu.matrices", "linear.gpu")
+)  # after
 
 TILE = {"BLOCK_P": 16, "BLOCK_C": 16, "BLOCK_O": 16}
 DTYPES = (np.float32, np.float16, bfloat16)

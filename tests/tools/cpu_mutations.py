@@ -111,7 +111,7 @@ MUTATIONS = [
     *of("conv3x3/winograd_filters", ("taps of dx not turned", "(8, -1) if turned else (0, 1)", "(0, 1)", WINOGRAD)),
     *of(
         "conv3x3/winograd_gradient",
-        ("a part of the tiles left out", "range(1, slices.parts)", "range(1, slices.parts - 1)", PARTS),
+        ("a part of the tiles left out", "range(1, slices.splits)", "range(1, slices.splits - 1)", PARTS),
         ("a tile behind the last", "if t < tiles.total else beyond", "if t <= tiles.total else beyond", PARTS),
         ("the last block of tiles only", "STEP, t0 - begin)", "STEP, 0)", PARTS),
     ),

@@ -1,4 +1,5 @@
-"""Planted errors of the gpu backend; see `tests/tools/mutations.py`. Each test named here runs under Triton's interpreter."""
+"""Planted errors of the gpu backend; see `mutations.py`. Each test named here runs under Triton's interpreter."""
+# ruff: noqa: E501
 
 from tests.tools.mutations import of
 

@@ -1,4 +1,5 @@
 """Planted errors of what judges the rest, contracts, tolerances and benchmarks; see `mutations`."""
+# ruff: noqa: E501
 
 from tests.tools.mutations import of
 

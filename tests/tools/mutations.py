@@ -2,6 +2,7 @@
 
 `old` occurs exactly once in the file, so that no entry outlives the code that it is about.
 """
+# ruff: noqa: E501
 
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ MUTATIONS = [
     ),
     *of(
         "kernels/upsample2x_conv3x3/reference.py",
-        ("phase gradient to the wrong columns", "product(ROWS[p][a], ROWS[q][c])", "product(ROWS[p][a], ROWS[p][c])",
+        ("phase gradient to the wrong columns", "product(ROW_SETS[p][a], ROW_SETS[q][c])", "product(ROW_SETS[p][a], ROW_SETS[p][c])",
          "test_slopes"),
         ("phase gradients overwrite each other", "dw[r, s] += dv[a, c]", "dw[r, s] = dv[a, c]", "test_loops"),
         ("dx of a phase put into another", "add_col2im(dpadded, columns, images, rows, width, size=2, start=(p, q))",
@@ -147,34 +148,34 @@ MUTATIONS = [
     ),
     *of(
         "nn/network.py",
-        ("forgotten branch gradient: class scores", "dhidden += self.class_.backward(dlogits, part, done=done)",
-         "self.class_.backward(dlogits, part, done=done)",
+        ("forgotten branch gradient: class scores", "dhidden += self.class_.backward(dlogits, micro, done=done)",
+         "self.class_.backward(dlogits, micro, done=done)",
          "tests/nn/test_network.py::test_loss_and_every_gradient_equal_autograd"),
         ("forgotten branch gradient: global features", "dispatch.add(dlow, dcopy, self.backend)", "dcopy",
          "tests/nn/test_network.py::test_loss_and_every_gradient_equal_autograd"),
         ("forgotten branch gradient: the copy's weights", "adds=not self.shared", "adds=False",
          "tests/nn/test_network.py::test_gradients_with_a_foreign_global_input"),
-        ("class gradient without alpha", "alpha * scale * part", "scale * part",
+        ("class gradient without alpha", "alpha * scale * micro", "scale * micro",
          "tests/nn/test_network.py::test_ten_steps_equal_torch"),
-        ("class gradient leaks into mid", "dlow = self.mid.backward(dmid, part, done=done)",
-         "dmid += 0 if dlogits is None else dlogits.mean()\n        dlow = self.mid.backward(dmid, part, done=done)",
+        ("class gradient leaks into mid", "dlow = self.mid.backward(dmid, micro, done=done)",
+         "dmid += 0 if dlogits is None else dlogits.mean()\n        dlow = self.mid.backward(dmid, micro, done=done)",
          "tests/nn/test_network.py::test_class_gradient_stays_out_of_the_color_branch"),
         ("class scores from the global vector's layer", "self.class_.forward(hidden, buffers, keep)",
          "self.class_.forward(hidden * 0.5, buffers, keep)",
          "tests/nn/test_network.py::test_loss_and_every_gradient_equal_autograd"),
         ("the picture for its copy", "copy = resize(luminance, *size) if global_input is None else global_input",
          "copy = resize(luminance, *size)", "tests/nn/test_network.py::test_gradients_with_a_foreign_global_input"),
-        ("micro-batches as if each were the batch", "predicted, chroma[part.rows], scale * part.share",
-         "predicted, chroma[part.rows], scale", MICRO),
-        ("labels of the first micro-batch for all", "labels[part.rows]", "labels[:part.stop - part.start]", MICRO),
-        ("losses of micro-batches not weighted", "sum(part.share * mean", "sum(mean / len(parts)", MICRO),
+        ("micro-batches as if each were the batch", "predicted, chroma[micro.rows], scale * micro.share",
+         "predicted, chroma[micro.rows], scale", MICRO),
+        ("labels of the first micro-batch for all", "labels[micro.rows]", "labels[:micro.stop - micro.start]", MICRO),
+        ("losses of micro-batches not weighted", "sum(micro.share * mean", "sum(mean / len(parts)", MICRO),
     ),
     *of(
         "nn/layers.py",
         ("gradients of the last micro-batch only", "if not adds:", "if True:", MICRO),
         ("gradients of earlier micro-batches added twice", "if x is not total:", "if True:", MICRO),
-        ("fully connected layers see the last micro-batch only", "whole[part.rows] = a",
-         "whole[:] = 0\n            whole[part.rows] = a", MICRO),
-        ("a layer is done before its last micro-batch", "if done and part.last:", "if done:", MICRO),
+        ("fully connected layers see the last micro-batch only", "whole[micro.rows] = a",
+         "whole[:] = 0\n            whole[micro.rows] = a", MICRO),
+        ("a layer is done before its last micro-batch", "if done and micro.last:", "if done:", MICRO),
     ),
 ]

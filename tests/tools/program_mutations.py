@@ -1,4 +1,5 @@
 """Planted errors of the programs: what colorize, train and nn do with files, seeds, figures and sizes in turn."""
+# ruff: noqa: E501
 
 from tests.tools.mutations import Mutation
 

@@ -151,7 +151,8 @@ def test_keys():
 def test_killed_again_and_again_packs_the_same_bytes(shards, photos, tmp_path):
     out = tmp_path / "shards"
     script = (
-        "import os, sys; from ltbc.train import packing, pack; stop = int(sys.argv.pop(1)); whole = packing.write_whole\n"
+        "import os, sys; from ltbc.train import pack; from ltbc.train.pictures import packing\n"
+        "stop = int(sys.argv.pop(1)); whole = packing.write_whole\n"
         "def dying(path, data):\n"
         "    global stop; stop -= 1\n"
         "    if stop == 0: path.with_name(path.name + '.part').write_bytes(data[:100]); os.kill(os.getpid(), 9)\n"

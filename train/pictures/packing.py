@@ -1,4 +1,4 @@
-"""Where `ltbc.train.pack` stands: shards that are whole, the one in hand, and at the end index, reports and contact sheet.
+"""Where packing stands: shards that are whole, the one in hand, and at the end index, reports and contact sheet.
 
 Beside a shard that is whole lies parts/NUMBER.json: its rows, what was left out meanwhile, and the number of files that
 were seen so far. Both are written beside and renamed; a shard without its part does not count. When the index is

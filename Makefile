@@ -4,10 +4,12 @@
 # All make their own environment in .venv first; `make gpu` (9 minutes on a machine with a GPU; GPU="--part 1" for a
 # portion) uses the Python that is there.
 
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 RUN = .venv/bin/python
 CONSTRAINTS ?= constraints.txt
+INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable
+NOT_INSTALLED = { echo "make: not installed, pip says why; it needs a network once"; exit 1; }
 
 .PHONY: demo test test-slow test-levels gpu lint clean
 
@@ -32,13 +34,16 @@ lint: .venv/test.done
 	$(RUN) -m mypy
 
 .venv/core.done: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
-	test -x $(RUN) || $(PYTHON) -m venv .venv
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable .
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "make: $(PYTHON) lacks the modules venv and ensurepip; Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	$(INSTALL) . || $(NOT_INSTALLED)
 	@touch $@
 
 .venv/test.done: .venv/core.done
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[test]'
+	$(INSTALL) '.[test]' || $(NOT_INSTALLED)
 	@touch $@
 
 clean:

@@ -88,25 +88,42 @@ def go_on(name: str, error: OSError) -> int:
 
 
 class Interruption:
-    """Ctrl-C raises KeyboardInterrupt, of which nobody reads a traceback, nor of what libraries make of it."""
+    """Ctrl-C raises KeyboardInterrupt, of which nobody reads a traceback.
+
+    It ends the process at once where that would become something else: an import in C makes an ImportError of it, a
+    process of a pool prints it, a callback of LLVM's cannot raise it.
+    """
 
     def __init__(self) -> None:
-        self.came = False
+        self.process = os.getpid()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
             signal.signal(signal.SIGINT, self.come)
-        sys.excepthook = self.uncaught
+        sys.excepthook, sys.unraisablehook = uncaught, unraisable
 
     def come(self, number: int, frame: FrameType | None) -> NoReturn:
-        self.came = True
+        at_once = os.getpid() != self.process
+        while frame and not at_once:
+            at_once = frame.f_code.co_filename.startswith("<frozen importlib")
+            frame = frame.f_back
+        if at_once:
+            die()
         raise KeyboardInterrupt
 
-    def uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if issubclass(kind, KeyboardInterrupt):
-            return  # Python dies as of the signal
-        if self.came:  # while a module in C was imported, for which it gives ImportError
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGINT)
+
+def die() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
+
+
+def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):  # of which Python then dies as of the signal
         sys.__excepthook__(kind, error, trace)
+
+
+def unraisable(args: Any) -> None:
+    if args.exc_type is KeyboardInterrupt:
+        die()
+    sys.__unraisablehook__(args)
 
 
 def end(output: Output, name: str) -> None:

@@ -20,8 +20,11 @@ BEGIN = re.compile(FIRST.replace("(.*?)", "((?:.|\n)*?)"))
 INTERRUPTED = """
 import os, pathlib, signal, time
 pathlib.Path(os.environ["MARK"]).touch()
-os.kill(os.getpid(), signal.SIGINT)
-time.sleep(10)
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+except KeyboardInterrupt:
+    raise ImportError("as a module in C would") from None
 """
 
 
@@ -41,6 +44,7 @@ def find_programs() -> dict[str, list[str]]:
 
 PROGRAMS = find_programs()
 NO_NUMPY = ("bench", "bench.measure.memory", "tests.on_gpu", "train.photographs.make_photographs")  # for --help
+INNER = ("bench.gradients.measure",)  # started by `bench gradients`; its package imports NumPy before it begins
 LESSONS = [name for name in PROGRAMS if name[0].isdigit()]
 
 
@@ -99,13 +103,31 @@ def test_closed_streams_are_nowhere_and_no_file_takes_their_place(closed):
     assert done.stdout == ("" if ">&-" in closed.split() else "1\n")
 
 
-@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in LESSONS])
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in (*LESSONS, *INNER)])
 def test_ctrl_c_while_it_imports_ends_it_quietly(name, tmp_path):
     (tmp_path / "numpy.py").write_text(INTERRUPTED)
     mark = tmp_path / "mark"
     status, said = run(PROGRAMS[name], subprocess.DEVNULL, PYTHONPATH=str(tmp_path), MARK=str(mark))
     assert (status, said) == (-signal.SIGINT if mark.exists() else 0, "")
     assert mark.exists() or name in NO_NUMPY
+
+
+def test_ctrl_c_while_a_command_imports_is_no_missing_package(tmp_path):
+    (tmp_path / "numpy.py").write_text(INTERRUPTED)
+    environment = {"PYTHONPATH": str(tmp_path), "MARK": str(tmp_path / "mark")}
+    assert run(["-m", "bench", "diff"], subprocess.DEVNULL, **environment) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("work", [
+    "pool.submit(time.sleep, 10); time.sleep(0.3); os.killpg(0, signal.SIGINT); time.sleep(10)",
+    "ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGINT))(); raise RuntimeError('as Numba would')",
+])  # fmt: skip
+def test_ctrl_c_is_quiet_in_a_pool_and_in_a_callback(work):
+    source = ("from ltbc import program; program.begin(); import concurrent.futures, ctypes, os, signal, time\n"
+              f"pool = concurrent.futures.ProcessPoolExecutor(2); {work}")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True, timeout=60)  # fmt: skip
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.parametrize("streams", [">&-", "2>&-", "| true", "2>&1 | true"])

@@ -3,6 +3,12 @@
 The limit counts the process's own seconds, so that other work on the machine brings nothing beyond it.
 """
 
+from ltbc import program
+
+if __name__ == "__main__":
+    program.begin()
+
+import argparse
 import json
 import resource
 import signal
@@ -108,4 +114,8 @@ def main(argument: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        "python -m bench.gradients.measure", description="A part of `python -m bench gradients`."
+    )  # fmt: skip
+    parser.add_argument("task", help="JSON, as `measured` gives it")
+    main(parser.parse_args().task)

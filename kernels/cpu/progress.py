@@ -1,6 +1,7 @@
 """What a user sees while kernels are compiled: one line on stderr, gone when it is done; plain text where stderr is no
 terminal, nothing where it is closed."""
 
+import os
 import sys
 import time
 from contextlib import AbstractContextManager
@@ -17,8 +18,9 @@ BAR = "{desc}: |{bar:20}| {n_fmt} of {total_fmt}, {remaining} left"
 
 
 def terminal() -> bool:
+    """Whether stderr is one, of known size: in another, tqdm shows nothing."""
     try:
-        return sys.stderr is not None and sys.stderr.isatty()
+        return sys.stderr is not None and sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
     except (OSError, ValueError):
         return False
 

@@ -3,8 +3,10 @@
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
+import termios
 
 import numpy as np
 import pytest
@@ -83,8 +85,11 @@ def test_one_core_or_no_folder(tmp_path):
 
 def test_a_terminal_sees_one_line_that_goes_away(tmp_path):
     here, there = pty.openpty()
+    termios.tcsetwinsize(there, (24, 100))
     found = run(tmp_path, stderr=there)
-    shown = os.read(here, 1 << 16).decode()
+    shown = ""
+    while select.select([here], [], [], 1)[0]:  # what was written comes in a moment
+        shown += os.read(here, 1 << 16).decode()
     for end in (here, there):
         os.close(end)
     assert found.returncode == 0 and "\n" not in shown

@@ -12,7 +12,7 @@ import pytest
 from tests.mutations import Mutation
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("kernels", "nn", "train", "colorize", "bench", "tests")
+FOLDERS = ("gradcheck", "kernels", "nn", "train", "colorize", "bench", "tests")
 MISTAKES = (
     "SyntaxError", "NameError", "ImportError", "ModuleNotFoundError", "UnboundLocalError", "fixture",
     "outside of the scope of a kernel",

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 
+from gradcheck import check_loss
+from gradcheck.strategies import layouts
 from kernels import chroma_loss
 from kernels.compare import assert_close, tolerance
-from kernels.gradcheck import check_loss
-from kernels.strategies import layouts
 from tests import helpers, pointwise
 
 OP = "chroma_loss"

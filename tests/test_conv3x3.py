@@ -7,8 +7,8 @@ import pytest
 import torch.nn.functional as F
 from hypothesis import given
 
+from gradcheck.strategies import layouts
 from kernels import conv3x3
-from kernels.strategies import layouts
 from tests import helpers
 
 OP = "conv3x3"

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16, finfo
 
-from kernels import arrays, conv3x3, linear, simd, strategies
+from gradcheck import strategies
+from kernels import arrays, conv3x3, linear, simd
 from kernels.arrays import ACTIVATIONS
 from kernels.conv3x3 import winograd
 from tests import helpers

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16
 
-from kernels import adadelta, chroma_loss, class_loss, color, dispatch, simd, strategies
+from gradcheck import strategies
+from kernels import adadelta, chroma_loss, class_loss, color, dispatch, simd
 from kernels.adadelta.cpu import UNIT
 from kernels.compare import ROUNDOFF, assert_close, tolerance
 from tests import helpers

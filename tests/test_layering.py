@@ -11,15 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BELOW = {  # what each folder may import of ours
+    "gradcheck": set(),
     "kernels": {"kernels"},
     "nn": {"nn", "kernels"},
     "train": {"train", "nn", "kernels"},
-    "bench": {"bench", "nn", "kernels"},
+    "bench": {"bench", "nn", "kernels", "gradcheck"},
     "colorize": {"colorize", "train", "nn", "kernels"},
-    "tests": {"tests", "colorize", "bench", "train", "nn", "kernels"},
+    "tests": {"tests", "gradcheck", "colorize", "bench", "train", "nn", "kernels"},
 }
 IMPLEMENTATIONS = ("reference", "cpu", "gpu")
 HOMES = {"triton": "kernels.launch", "numba": "kernels.simd", "llvmlite": "kernels.simd"}  # and files that begin so
+OPTIONAL = {"hypothesis": "strategies", "pytest": "pytest_plugin", "ml_dtypes": "leaves"}  # in gradcheck/, where
 PUBLIC = {"kernels.color.reference"}  # the single conversions, for whoever needs one of them alone
 CUPY = set(  # looked up in CuPy 14.2; look up what you add
     """abs absolute all any arange argmax argmin array asarray ascontiguousarray bool_ broadcast_to cbrt ceil clip
@@ -53,9 +55,11 @@ def allowed(name: str, other: str, trees: dict) -> bool:
     """Whether module `name` may import `other`."""
     folder, package = name.split(".")[0], other.split(".")[0]
     if not package:
-        return False  # relative: say where it is
+        return folder == "gradcheck"  # relative: elsewhere say where it is
     if package == "torch":
         return folder in ("bench", "tests") or name == "train.distributed"
+    if folder == "gradcheck" and package not in sys.stdlib_module_names | {"numpy"}:
+        return name == f"gradcheck.{OPTIONAL.get(package)}"  # it needs NumPy alone
     if package in HOMES and folder == "kernels":
         return name.startswith(HOMES[package])
     if package not in BELOW:
@@ -92,7 +96,7 @@ def implementation(name: str) -> str:
 
 def plain(name: str) -> bool:
     """Whether a module of kernels/ works on any machine: contracts, references, what they and the checkers share."""
-    shared = ("arrays", "compare", "dispatch", "gradcheck", "im2col", "pair", "strategies")
+    shared = ("arrays", "compare", "dispatch", "im2col")
     return implementation(name) in ("", "reference") and (name.count(".") == 2 or name.split(".")[1] in shared)
 
 
@@ -159,6 +163,11 @@ def test_the_project_has_no_violations():
     ("kernels/launch.py", "from kernels import simd", "kernels.launch reaches kernels.launch and kernels.simd"),
     ("kernels/arrays.py", "import torch", "kernels.arrays imports torch"),
     ("kernels/arrays.py", "import nn", "kernels.arrays imports nn"),
+    ("gradcheck/check.py", "import kernels.arrays", "gradcheck.check imports kernels.arrays"),
+    ("gradcheck/check.py", "import gradcheck.tree", "gradcheck.check imports gradcheck.tree"),
+    ("gradcheck/check.py", "def f():\n    import torch", "gradcheck.check imports torch"),
+    ("gradcheck/check.py", "import hypothesis", "gradcheck.check imports hypothesis"),
+    ("nn/network.py", "import gradcheck", "nn.network imports gradcheck"),
     ("kernels/numba.py", "", "kernels/numba.py: this name hides a package"),
     ("bench/triton.py", "", "bench/triton.py: this name hides a package"),
     ("nn/network.py", "import train.data", "nn.network imports train.data"),
@@ -176,6 +185,7 @@ def test_planted_violations_are_found(path, source, message):
     sources = {f"kernels/{name}.py": "" for name in shared}
     for op in ("linear", "conv3x3", "fusion"):
         sources |= {f"kernels/{op}/{name}.py": "" for name in ("__init__", *IMPLEMENTATIONS)}
-    sources |= {f"{name}.py": "" for name in ("nn/network", "train/data", "bench/cases", "tests/helpers")}
+    others = ("gradcheck/check", "nn/network", "train/data", "bench/cases", "tests/helpers")
+    sources |= {f"{name}.py": "" for name in others}
     assert violations(sources) == []
     assert any(line.startswith(message) for line in violations(sources | {path: source}))

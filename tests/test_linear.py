@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from gradcheck.strategies import layouts
 from kernels import dispatch, linear
-from kernels.strategies import layouts
 from tests import helpers
 
 OP = "linear"

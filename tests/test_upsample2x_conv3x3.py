@@ -7,9 +7,9 @@ import pytest
 import torch.nn.functional as F
 from hypothesis import given
 
+from gradcheck.strategies import layouts
 from kernels import conv3x3, upsample2x
 from kernels.compare import assert_close, tolerance
-from kernels.strategies import layouts
 from tests import helpers
 
 OP = "upsample2x_conv3x3"

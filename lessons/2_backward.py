@@ -9,9 +9,9 @@ import numpy as np
 
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
 
+from gradcheck import GradientError, check_gradients
 from ltbc import program
 from ltbc.kernels import conv3x3
-from ltbc.kernels.gradcheck import GradientError, check_gradients
 
 program.begin()  # so that Ctrl-C and `| head` end it quietly
 

@@ -18,6 +18,8 @@ import pytest
 
 from ltbc.kernels.arrays import is_float
 
+pytest_plugins = ["gradcheck.pytest_plugin"]  # by its entry point where gradcheck is installed
+
 COMMON = {"deadline": None, "derandomize": True, "database": None, "print_blob": False}
 hypothesis.settings.register_profile("default", max_examples=25, **COMMON)
 hypothesis.settings.register_profile("thorough", max_examples=25, **COMMON | {"derandomize": False, "print_blob": True})

@@ -14,16 +14,18 @@ import pytest
 from tests import ROOT
 
 BELOW = {  # what each folder may import of ours
+    "gradcheck": set(),
     "kernels": {"kernels"},
     "nn": {"nn", "kernels"},
     "train": {"train", "nn", "kernels"},
-    "bench": {"bench", "nn", "kernels"},
+    "bench": {"bench", "nn", "kernels", "gradcheck"},
     "colorize": {"colorize", "train", "nn", "kernels"},
-    "tests": {"tests", "colorize", "bench", "train", "nn", "kernels"},
+    "tests": {"tests", "gradcheck", "colorize", "bench", "train", "nn", "kernels"},
 }
 INSIDE = ("kernels", "nn", "train", "colorize")  # of the package, imported as ltbc.kernels and so on
 IMPLEMENTATIONS = ("reference", "cpu", "gpu")
 SIDES = {"cpu": "kernels.cpu", "gpu": "kernels.gpu"}
+OPTIONAL = {"hypothesis": "strategies", "pytest": "pytest_plugin", "ml_dtypes": "leaves"}  # in gradcheck/, where
 ASIDE = {"nn.study": ("nn.__main__", "train.experiments"), "train.experiments": (), "colorize.experiments": ()}
 PUBLIC = {"kernels.color.reference"}  # the single conversions, for whoever needs one of them alone
 CUPY = set(  # looked up in CuPy 14.2; look up what you add
@@ -56,10 +58,14 @@ def violations(sources: dict[str, str]) -> list[str]:
 def allowed(name: str, other: str, trees: dict) -> bool:
     """Whether module `name` may import `other`."""
     folder, package = name.split(".")[0], other.split(".")[0]
-    if not package or other.startswith("!"):
-        return False  # relative, or without ltbc: say where it is
+    if other.startswith("!"):
+        return False  # without ltbc
+    if not package:
+        return folder == "gradcheck"  # relative: elsewhere say where it is
     if package == "torch":
         return folder in ("bench", "tests") or name == "train.distributed"
+    if folder == "gradcheck" and package not in sys.stdlib_module_names | {"numpy"}:
+        return name == f"gradcheck.{OPTIONAL.get(package)}"  # it needs NumPy alone
     if package == "triton" and folder == "kernels":
         return name == "kernels.gpu.launch"
     if package in ("numba", "llvmlite") and folder == "kernels":
@@ -190,6 +196,11 @@ def test_the_project_has_no_violations():
     ("kernels/arrays.py", "import torch", "kernels.arrays imports torch"),
     ("kernels/arrays.py", "import ltbc.nn", "kernels.arrays imports nn"),
     ("kernels/arrays.py", "from kernels import im2col", "kernels.arrays imports !kernels"),
+    ("gradcheck/check.py", "import ltbc.kernels.arrays", "gradcheck.check imports kernels.arrays"),
+    ("gradcheck/check.py", "import gradcheck.tree", "gradcheck.check imports gradcheck.tree"),
+    ("gradcheck/check.py", "def f():\n    import torch", "gradcheck.check imports torch"),
+    ("gradcheck/check.py", "import hypothesis", "gradcheck.check imports hypothesis"),
+    ("nn/network.py", "import gradcheck", "nn.network imports gradcheck"),
     ("kernels/numba.py", "", "kernels/numba.py: this name hides a package"),
     ("bench/triton.py", "", "bench/triton.py: this name hides a package"),
     ("nn/network.py", "import ltbc.train.run", "nn.network imports train.run"),
@@ -206,7 +217,8 @@ def test_the_project_has_no_violations():
 ])  # fmt: skip
 def test_planted_violations_are_found(path, source, message):
     names = ("kernels/arrays", "kernels/compare", "kernels/im2col", "kernels/cpu/tile", "kernels/gpu/boxes",
-             "kernels/gpu/launch", "nn/network", "nn/study/terms", "train/run", "bench/cases", "tests/helpers")
+             "kernels/gpu/launch", "nn/network", "nn/study/terms", "train/run", "bench/cases",
+             "tests/helpers", "gradcheck/check")
     sources = {f"{name}.py": "" for name in names}
     for op in ("linear", "conv3x3", "fusion"):
         sources |= {f"kernels/{op}/{name}.py": "" for name in ("__init__", *IMPLEMENTATIONS)}

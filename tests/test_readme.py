@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltbc.kernels.gradcheck import GradientError
+from gradcheck import GradientError
 from tests import ROOT
 from tests.tools.drawn import draw
 from tests.tools.picture_files import network
 
 TEXT = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-COLORIZER, LIBRARY, CHECKER, *_ = PYTHON
+COLORIZER, LIBRARY, CHECKER, LAYER, AUTOGRAD, *_ = PYTHON
 
 
 def test_the_colorizer_example_colors(tmp_path, monkeypatch):
@@ -43,6 +43,22 @@ def test_the_checker_example_finds_the_planted_error():
 
 def test_the_checker_passes_the_example_without_the_error():
     exec(CHECKER.replace("dw[3, 1] *= 2", "pass"), {})
+
+
+def test_a_layer_is_checked_over_drawn_shapes():
+    names: dict = {}
+    exec(LAYER, names)
+    names["test_scale"]()
+    with pytest.raises(GradientError, match="dw is wrong|db is wrong|dx is wrong"):
+        exec(LAYER.replace("(dy * self.x).sum(0)", "(dy * self.x).sum(0) * 1.01"), names)
+        names["test_scale"]()
+
+
+def test_an_autograd_function_is_checked(capsys):
+    exec(AUTOGRAD, {})
+    assert "Square: right in float64" in capsys.readouterr().out
+    with pytest.raises(GradientError, match="Square: dx is wrong"):
+        exec(AUTOGRAD.replace("2 * dy", "dy"), {})
 
 
 def test_every_path_in_the_readme_exists():

@@ -114,8 +114,6 @@ def main(argument: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        "python -m bench.gradients.measure", description="A part of `python -m bench gradients`."
-    )  # fmt: skip
+    parser = argparse.ArgumentParser("python -m bench.gradients.measure", description=main.__doc__)
     parser.add_argument("task", help="JSON, as `measured` gives it")
     main(parser.parse_args().task)

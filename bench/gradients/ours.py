@@ -3,10 +3,9 @@
 from functools import wraps
 from typing import Any
 
-from gradcheck import check_gradients, check_layer
-
 from bench.gradients import Pair
 from bench.gradients.functions import Calls
+from gradcheck import check_gradients, check_layer
 
 
 def check(pair: Pair, calls: Calls) -> None:
@@ -21,7 +20,7 @@ def check(pair: Pair, calls: Calls) -> None:
     if pair.style == "layer":
         pair.forward.forward = counted(pair.forward.forward)
         check_layer(pair.forward, *pair.arguments.values())
-    else:
+    elif pair.backward is not None:
         check_gradients(
             counted(pair.forward), pair.backward, pair.arguments, wrt=pair.wrt, takes=pair.takes and list(pair.takes),
             tangent=pair.tangent or None, complex="plain" if pair.convention == "jax" else "conjugate",

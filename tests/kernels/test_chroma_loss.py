@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 
+from gradcheck import check_loss
+from gradcheck.strategies import layouts
 from ltbc.kernels import chroma_loss
 from ltbc.kernels.compare import assert_close, tolerance
-from ltbc.kernels.gradcheck import check_loss
-from ltbc.kernels.strategies import layouts
 from tests.tools import helpers, pointwise
 
 OP = "chroma_loss"

@@ -7,8 +7,8 @@ import pytest
 import torch.nn.functional as F
 from hypothesis import given
 
+from gradcheck.strategies import layouts
 from ltbc.kernels import conv3x3
-from ltbc.kernels.strategies import layouts
 from tests.tools import helpers
 
 OP = "conv3x3"

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16, finfo
 
-from ltbc.kernels import arrays, conv3x3, linear, strategies
+from gradcheck import strategies
+from ltbc.kernels import arrays, conv3x3, linear
 from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.conv3x3 import winograd
 from ltbc.kernels.conv3x3.cpu_method import method

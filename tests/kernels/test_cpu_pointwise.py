@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16
 
-from ltbc.kernels import adadelta, chroma_loss, class_loss, color, dispatch, strategies
+from gradcheck import strategies
+from ltbc.kernels import adadelta, chroma_loss, class_loss, color, dispatch
 from ltbc.kernels.adadelta.cpu import UNIT
 from ltbc.kernels.compare import ROUNDOFF, assert_close, tolerance
 from ltbc.kernels.cpu.buffers import allocate

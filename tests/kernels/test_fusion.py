@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from ltbc.kernels.strategies import layouts
+from gradcheck.strategies import layouts
 from tests.tools import helpers
 
 OP = "fusion"

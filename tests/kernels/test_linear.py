@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from gradcheck.strategies import layouts
 from ltbc.kernels import dispatch, linear
-from ltbc.kernels.strategies import layouts
 from tests.tools import helpers
 
 OP = "linear"

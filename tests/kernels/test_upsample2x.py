@@ -5,7 +5,7 @@ import pytest
 import torch.nn.functional as F
 from hypothesis import given
 
-from ltbc.kernels.strategies import layouts
+from gradcheck.strategies import layouts
 from tests.tools import helpers
 
 OP = "upsample2x"

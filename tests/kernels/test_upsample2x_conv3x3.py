@@ -7,9 +7,9 @@ import pytest
 import torch.nn.functional as F
 from hypothesis import given
 
+from gradcheck.strategies import layouts
 from ltbc.kernels import conv3x3, upsample2x
 from ltbc.kernels.compare import assert_close, tolerance
-from ltbc.kernels.strategies import layouts
 from tests.tools import helpers
 
 OP = "upsample2x_conv3x3"

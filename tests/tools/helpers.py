@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from ltbc.kernels import im2col, strategies
+from gradcheck import check_adjoint, check_gradients, strategies
+from ltbc.kernels import im2col
 from ltbc.kernels.arrays import ACTIVATIONS, activation_backward, sum_dtype
 from ltbc.kernels.compare import assert_close, to_float64, tolerance
-from ltbc.kernels.gradcheck import check_adjoint, check_gradients
 
 BACKENDS = ("reference",)  # cpu and gpu have test files of their own
 

@@ -12,7 +12,7 @@ import pytest
 from tests import ROOT
 from tests.tools.mutations import Mutation
 
-FOLDERS = ("ltbc", "kernels", "nn", "train", "colorize", "bench", "tests")
+FOLDERS = ("ltbc", "gradcheck", "kernels", "nn", "train", "colorize", "bench", "tests")
 MISTAKES = (
     "SyntaxError", "NameError", "ImportError", "ModuleNotFoundError", "UnboundLocalError", "fixture",
     "outside of the scope of a kernel",

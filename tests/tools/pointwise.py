@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from gradcheck.strategies import arrays, sizes
 from ltbc.kernels import adadelta, chroma_loss, class_loss, color
 from ltbc.kernels.arrays import is_float
 from ltbc.kernels.compare import assert_close, to_float64, tolerance
-from ltbc.kernels.strategies import arrays, sizes
 from tests.tools.helpers import Case
 
 ROUNDINGS = 16  # of an Adadelta step: each square doubles the relative errors of its factor; and of color in lab, two

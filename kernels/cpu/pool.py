@@ -1,4 +1,4 @@
-"""Helper threads that run compiled kernels without the interpreter: what `simd.launch` hands its work to.
+"""Helper threads that run compiled kernels without the interpreter: what `threads.launch` hands its work to.
 
 A network at batch 1 launches a kernel every half millisecond. Waking a thread that waits in Python, and its way to the
 interpreter's lock, take 40 us of that; a helper here waits in compiled code: it looks for work, `PATIENCE` times, and

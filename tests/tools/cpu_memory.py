@@ -48,7 +48,7 @@ class Memory:
             setattr(module, name, own)
 
     def aligned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """As `simd.aligned`, between bands."""
+        """As `buffers.aligned`, between bands."""
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         memory = Owner(size + 64 + 2 * BAND, np.uint8)
         memory[:] = NAN

@@ -60,7 +60,8 @@ def list_of_weights(rng, n):
         return h
 
     def backward(dy, x, weights):
-        h, found = states(x, weights), []
+        h = states(x, weights)
+        found: list[np.ndarray] = []
         for i in reversed(range(len(weights))):
             dz = dy * (1 - h[i + 1] ** 2)
             found.insert(0, h[i].T @ dz)

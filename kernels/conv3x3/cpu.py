@@ -44,16 +44,16 @@ def backward(
     dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None, None), prepared=None, through="none"
 ):
     check_storage("conv3x3", x, dy, y)
-    how = method(x.dtype, stride, *w.shape[2:], y.shape[:3])
+    how = method(x.dtype, stride, x.shape[3], y.shape[3], y.shape[:3])
     z, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype)
     dw = filter_gradient(how, x, z, result_buffer(out[1], w.shape, np.float32, whole=True), y.shape, stride)
-    dx = data_gradient(how, z, x, w, y.shape, stride, out[0], prepared or prepare(w), through) if needs_dx else None
+    dx = data_gradient(how, z, x, y.shape, stride, out[0], prepared or prepare(w), through) if needs_dx else None
     return dx, deliver(out[1], dw), deliver(out[2], sums.sum(0))
 
 
-def data_gradient(how, z, x, w, y_shape, stride, out, prepared, through):
+def data_gradient(how, z, x, y_shape, stride, out, prepared, through):
     """dx by the transposed weights: one window of flipped taps, or the four phases of stride 2."""
-    (n, h, width, cin), cout = x.shape, w.shape[3]
+    (n, h, width, cin), (_, ho, wo, cout) = x.shape, y_shape
     dx, activation, no_bias = result_buffer(out, x.shape, x.dtype), over(through), np.zeros(cin, np.float32)
     if activation and dx is not x:
         dx[...] = x
@@ -66,7 +66,7 @@ def data_gradient(how, z, x, w, y_shape, stride, out, prepared, through):
         winograd.convolve(z, x.dtype, cout, of, u, no_bias, dx, activation)
         return deliver(out, dx)
     groups, phases = ([range(8, -1, -1)], WHOLE) if stride == 1 else (PHASE_TAPS, PHASES)
-    grid = Grid(n, h, width) if stride == 1 else Grid(n, *y_shape[1:3], size=2, start=1, scale=2)
+    grid = Grid(n, h, width) if stride == 1 else Grid(n, ho, wo, size=2, start=1, scale=2)
     make = lambda w, old: packed(w.reshape(9, cin, cout), groups, old, transposed=True)  # noqa: E731
     panels = prepared.form("backward", make)
     multiply_over_windows(z, x.dtype, cout, grid, phases, panels, no_bias, dx, activation)

@@ -12,4 +12,5 @@ def method(dtype, stride, cin, cout, shape):
     usual = "winograd" if of else "windows"
     few_y, few_dx = cpu_few.takes(cin, cout), stride == 1 and cpu_few.takes(cout, cin)
     few_dw = cpu_few.takes_gradient(cin, cout) or stride == 1 and cpu_few.takes_gradient(cout, cin)
-    return Method(*("few" if few else usual for few in (few_y, few_dx, few_dw)), of)
+    y, dx, dw = ("few" if few else usual for few in (few_y, few_dx, few_dw))
+    return Method(y, dx, dw, of)

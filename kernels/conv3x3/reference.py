@@ -29,10 +29,10 @@ def backward(dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None,
         columns = im2col(padded, images, rows, wo, stride=stride)
         dmatrix += columns.T @ dz
         db += dz.sum(0)
-        if needs_dx:
+        if dpadded is not None:
             xp.matmul(dz, matrix.T, out=columns)  # from here on columns holds its own gradient
             add_col2im(dpadded, columns, images, rows, wo, stride=stride)
-    dx = write(out[0], dpadded[:, 1:-1, 1:-1]) if needs_dx else None
+    dx = write(out[0], dpadded[:, 1:-1, 1:-1]) if dpadded is not None else None
     return dx, write(out[1], dmatrix.reshape(w.shape)), write(out[2], db)
 
 

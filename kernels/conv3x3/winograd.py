@@ -200,13 +200,14 @@ def multiply_tiles(first, last, scratch, variant, like_x, kind, like_y, x, of_x,
 
 def convolve(x, dtype, cin, of, u, bias, y, activation=0):
     """y = act(bias + x * w), equation (1) of that algorithm; x an Image of cin channels, u from `winograd_filters`."""
-    kind, tiles, planes = arithmetic(dtype), of.tiles(*y.shape[:3]), of.p**2
+    n, height, width, cout = y.shape
+    kind, tiles, planes = arithmetic(dtype), of.tiles(n, height, width), of.p**2
     v_row, whole = cin * kind.itemsize, -(-tiles.total // TILE_ROWS)
     blocks = -(-whole // min(112 // TILE_ROWS, max(1, PLANES_BYTES // (planes * v_row * TILE_ROWS))))
     if blocks < 4 * threads():
         blocks = min(whole, -(-blocks // threads()) * threads())
-    units = Units(-(-whole // blocks) * TILE_ROWS, blocks, min(panels(y.shape[3]), -(-threads() // blocks)))
+    units = Units(-(-whole // blocks) * TILE_ROWS, blocks, min(panels(cout), -(-threads() // blocks)))
     scratch = planes * (units.block * v_row + (units.block + 3) * STEP + 2 * GAP) + 3 * v_row + of.m**2 * 4 * LANES
     launch(multiply_tiles, blocks * units.groups, scratch, of.variant, LIKE[dtype], LIKE[kind], LIKE[y.dtype], x.start,
            x.strides(cin * dtype.itemsize), cin, address(u), address(bias), address(y),
-           Output(strides(y), *y.shape[1:], bias_image=0, activation=activation), tiles, units)
+           Output(strides(y), height, width, cout, 0, activation), tiles, units)

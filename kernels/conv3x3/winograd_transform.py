@@ -1,5 +1,7 @@
 """Transforms of small squares of vectors, M X M^T, as Winograd's convolutions need them: unrolled, in registers."""
 
+from itertools import chain
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -58,8 +60,8 @@ def transform(matrices):
     def apply(ctx, variant, like_x, like_v, x, row, pixel, v, plane):
         def code(context, builder, sig, args):
             matrix = matrices[VARIANTS.index(sig.args[0])]
-            values = sum(sandwich(builder, matrix, is_half(sig.args[1]), *args[3:6]), [])
-            for i, value in enumerate(values):
+            rows = sandwich(builder, matrix, is_half(sig.args[1]), *args[3:6])
+            for i, value in enumerate(chain(*rows)):
                 value = narrow(builder, value) if is_half(sig.args[2]) else value
                 store_ir(builder, value, builder.add(args[6], builder.mul(args[7], ir.Constant(I64, i))))
             return context.get_dummy_value()
@@ -95,7 +97,7 @@ def transform_steps(matrices):
         def code(context, builder, sig, args):
             matrix, half = matrices[VARIANTS.index(sig.args[0])], is_half(sig.args[1])
             row, pixel, v, plane, step = args[5:]
-            pairs = (sum(sandwich(builder, matrix, is_half(sig.args[2]), x, row, pixel), []) for x in args[3:5])
+            pairs = (chain(*sandwich(builder, matrix, is_half(sig.args[2]), x, row, pixel)) for x in args[3:5])
             for i, (v0, v1) in enumerate(zip(*pairs)):
                 emit_steps(builder, half, builder.add(v, builder.mul(plane, ir.Constant(I64, i))), step, v0, v1)
             return context.get_dummy_value()

@@ -78,7 +78,7 @@ class Image(NamedTuple):
     start: int
     image: int
     row: int
-    memory: np.ndarray  # keeps the address valid
+    memory: np.ndarray | None  # keeps the address valid; None: a workspace, which the thread keeps
 
     def strides(self, pixel: int) -> Strides:
         """With pixels of so many bytes."""

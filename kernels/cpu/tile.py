@@ -48,7 +48,7 @@ def offsets(builder, start, rows, stride, packed):
     return [builder.add(start, s) if m else start for m, s in enumerate(stride[:rows])]
 
 
-def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_row, accumulate, unroll):
+def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_row, accumulate, *, unroll):
     """The code of one tile; steps must be a multiple of unroll. C's rows lie c_row bytes apart (STEP if not packed)."""
     int64 = lambda x: ir.Constant(I64, x)  # noqa: E731
     a_step = a_stride if packed else int64(4)
@@ -119,8 +119,8 @@ CONFIGURATION = bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] *
 
 def amx(builder, name, *arguments):
     """An instruction on tile registers, whose numbers are Python ints."""
-    arguments = [ir.Constant(I8, a) if isinstance(a, int) else a for a in arguments]
-    call(builder, f"llvm.x86.{name}", ir.VoidType(), arguments)
+    operands = [ir.Constant(I8, a) if isinstance(a, int) else a for a in arguments]
+    call(builder, f"llvm.x86.{name}", ir.VoidType(), operands)
 
 
 def emit_tile_registers(builder, a, a_row, steps, b, c, accumulate):

@@ -105,11 +105,11 @@ def backward(dy, mid, global_, w, y, activation, *, out=(None,) * 4, prepared=No
     launch.check(OP, dy=dy, mid=mid, global_=global_, w=w, y=y, dmid=out[0], dglobal=out[1], dw=out[2], db=out[3])
     dmid, dglobal = (launch.empty(x.shape, x.dtype) if o is None else o for x, o in zip((mid, global_), out))
     dw, db = gradients(w, *out[2:])
-    (n, cg), cout = global_.shape, w.shape[1]
+    (n, h, width, _), cg, cout = mid.shape, global_.shape[1], w.shape[1]
     flat_dy, pixels, flat_y, flat_dmid = (a.reshape(-1, a.shape[3]) for a in (dy, mid, y, dmid))
-    sums = backward_data(
-        OP, pick("backward_data", mid, dy, y), flat_dy, flat_y, w[cg:], flat_dmid, activation, images=n, sums=True
-    )
+    tile = pick("backward_data", mid, dy, y)
+    sums = launch.workspace("fusion.sums", (n, cdiv(h * width, tile["BLOCK_P"]), cout))
+    backward_data(tile, flat_dy, flat_y, w[cg:], flat_dmid, activation, sums)
     backward_weights(OP, pick("backward_weights", mid, dy, y), flat_dy, pixels, flat_y, activation, dw[cg:], db)
     tile = pick("backward_global")
     programs = cdiv(cg, tile["BLOCK_G"]) * (cdiv(n, tile["BLOCK_N"]) + cdiv(cout, tile["BLOCK_O"]))

@@ -96,18 +96,17 @@ def backward_weights_kernel(
 
 
 def backward_data(
-    op: str, tile: dict, dy: Array, y: Array, w: Array, dx: Array, activation: str, images: int = 1, sums: bool = False
-) -> Array | None:
-    """Writes dx `[rows, Cin]`; returns the sums of dz over tiles of rows, `[images, tiles, Cout]`, if asked."""
+    tile: dict, dy: Array, y: Array, w: Array, dx: Array, activation: str, sums: Array | None = None
+) -> None:
+    """Writes dx `[rows, Cin]` and, where they are given, sums of dz over tiles of rows, `[images, tiles, Cout]`."""
     (rows, cin), cout = dx.shape, w.shape[1]
+    images = 1 if sums is None else sums.shape[0]
     an_image = rows // images
     tiles = cdiv(an_image, tile["BLOCK_P"])
-    parts = launch.workspace(f"{op}.sums", (images, tiles, cout)) if sums else None
     launch.run(
-        backward_data_kernel, (images * tiles * cdiv(cin, tile["BLOCK_C"]),), dy, y, w, dx, parts, an_image, tiles,
+        backward_data_kernel, (images * tiles * cdiv(cin, tile["BLOCK_C"]),), dy, y, w, dx, sums, an_image, tiles,
         CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), **tile,
     )  # fmt: skip
-    return parts
 
 
 def backward_weights(

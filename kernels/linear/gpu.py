@@ -80,7 +80,7 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, needs_dw=True, out=(None
     dx = None
     if needs_dx:
         dx = launch.empty(x.shape, x.dtype) if out[0] is None else out[0]
-        backward_data(OP, pick("backward_data", x.shape[0], dy, x, y), dy, y, w, dx, activation)
+        backward_data(pick("backward_data", x.shape[0], dy, x, y), dy, y, w, dx, activation)
     if not needs_dw:
         return dx, None, None
     dw, db = gradients(w, *out[1:])

@@ -39,11 +39,11 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), 
             columns = im2col(padded, images, rows, width, size=2, start=(p, q))
             dphase += columns.T @ dz
             db += dz.sum(0)
-            if needs_dx:
+            if dpadded is not None:
                 xp.matmul(dz, matrix.T, out=columns)  # from here on columns holds its own gradient
                 add_col2im(dpadded, columns, images, rows, width, size=2, start=(p, q))
         add_phase_gradient(dw, dphase.reshape(2, 2, cin, cout), p, q)
-    dx = write(out[0], dpadded[:, 1:-1, 1:-1]) if needs_dx else None
+    dx = write(out[0], dpadded[:, 1:-1, 1:-1]) if dpadded is not None else None
     return dx, write(out[1], dw), write(out[2], db)
 
 

@@ -58,7 +58,7 @@ MUTATIONS = [
          "dz = activation_backward(dy[images, rows], dy[images, rows], activation)", "test_torch"),
         ("dx left unwritten at the border", "dpadded = xp.zeros_like(padded)", "dpadded = xp.empty_like(padded)",
          "test_torch"),
-        ("dx computed in spite of needs_dx", "dpadded[:, 1:-1, 1:-1]) if needs_dx else None",
+        ("dx computed in spite of needs_dx", "dpadded[:, 1:-1, 1:-1]) if dpadded is not None else None",
          "padded[:, 1:-1, 1:-1])", "test_out_and_needs_dx"),
     ),
     *of(

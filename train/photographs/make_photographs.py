@@ -54,7 +54,8 @@ def unpack(deb, wanted):
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         files = {member.name.removeprefix("./"): member for member in tar if member.isfile()}
         archives = {path.partition(":")[0] for path in wanted}
-        found = {path: tar.extractfile(files[path]).read() for path in sorted(archives & files.keys())}
+        there = sorted(archives & files.keys())
+        found = {path: file.read() for path in there if (file := tar.extractfile(files[path]))}
     for path in [path for path in found if path.endswith(".rcc")]:
         found |= {f"{path}:{name}": content for name, content in resources(found[path])}
     if missing := sorted(wanted - found.keys()):
@@ -71,16 +72,24 @@ def to_srgb(image):
     return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
 
 
+def crop_and_size(changes):
+    """What the table's "changes" say: (left, top, right, bottom) of the crop, (width, height) that it is scaled to."""
+    found = CHANGES.fullmatch(changes)
+    if not found:
+        sys.exit(f"LICENCES.csv: expected changes as in {CHANGES.pattern!r}, found {changes!r}")
+    width, height, left, top, *size = map(int, found.groups())
+    return (left, top, left + width, top + height), tuple(size)
+
+
 def write(source, changes, target):
-    width, height, left, top, *size = map(int, CHANGES.fullmatch(changes).groups())
-    image = source.crop((left, top, left + width, top + height))
-    image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+    box, size = crop_and_size(changes)
+    image = source.crop(box).resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
     target.parent.mkdir(parents=True, exist_ok=True)
     image.save(target, quality=QUALITY, subsampling="4:2:0", optimize=True)
 
 
 def make(packages, output):
-    by_package = {}
+    by_package: dict[tuple[str, str], dict[str, list]] = {}
     for row in rows():
         key = row["source_package"], row["source_version"]
         by_package.setdefault(key, {}).setdefault(row["source_file"], []).append(row)
@@ -97,7 +106,7 @@ def check():
     present = {path.relative_to(HERE).as_posix() for path in HERE.glob("*/*/*.jpg")}
     errors = [f"not in LICENCES.csv: {name}" for name in sorted(present - table.keys())]
     errors += [f"missing: {name}" for name in sorted(table.keys() - present)]
-    halves = {"train": set(), "held_out": set()}
+    halves: dict[str, set] = {"train": set(), "held_out": set()}
     total = 0
     for name in sorted(present & table.keys()):
         row = table[name]
@@ -105,7 +114,7 @@ def check():
         total += (HERE / name).stat().st_size
         with Image.open(HERE / name) as image:
             image.load()
-            size = tuple(map(int, CHANGES.fullmatch(row["changes"]).groups()[4:]))
+            _, size = crop_and_size(row["changes"])
             if image.mode != "RGB" or image.size != size or image.getexif():
                 errors.append(f"not as the table says: {name}")
     errors += [f"in both halves: {source}" for source in halves["train"] & halves["held_out"]]

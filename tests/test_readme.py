@@ -59,8 +59,3 @@ def test_an_autograd_function_is_checked(capsys):
     assert "Square: right in float64" in capsys.readouterr().out
     with pytest.raises(GradientError, match="Square: dx is wrong"):
         exec(AUTOGRAD.replace("2 * dy", "dy"), {})
-
-
-def test_every_path_in_the_readme_exists():
-    for path in re.findall(r"\]\(([\w/.]+)\)", TEXT):
-        assert (ROOT / path).exists(), path

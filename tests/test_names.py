@@ -15,7 +15,8 @@ FILES = [f for f in (*ROOT.glob("*"), *(f for name in FOLDERS for f in (ROOT / n
 PATH = re.compile(rf"(?<![\w./<-])(?:{'|'.join(FOLDERS)})(?:/[\w.*<>-]*[\w*>])+")
 FILE = re.compile(r"`([\w*]+\.(?:py|json|js|css|html|svg|c))`")
 NAME = r"\.[a-z_]\w*"
-MODULE = re.compile(rf"(?<![\w./-])(?:ltbc|bench|tests)(?:{NAME})+|(?<=-m )(?:{'|'.join(FOLDERS)})(?:{NAME})*")
+PROGRAM = rf"(?<=-m )(?:{'|'.join(FOLDERS)})(?:{NAME})*"
+MODULE = re.compile(rf"(?<![\w./-])(?:ltbc|gradcheck|bench|tests)(?:{NAME})+|{PROGRAM}")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 EXAMPLES = {"my_kernel.py"}  # of a user
 

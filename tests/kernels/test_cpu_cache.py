@@ -47,8 +47,9 @@ def printed(*arguments, **where):
 
 @pytest.fixture
 def copy(tmp_path):
-    """The kernels in a folder of their own."""
-    shutil.copytree(ROOT / "kernels", tmp_path / "kernels", ignore=only_sources)
+    """The kernels in a folder of their own, under the package's name."""
+    for folder in ("ltbc", "kernels"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=only_sources)
     return tmp_path
 
 
@@ -66,8 +67,8 @@ def keys(modules):
     from ltbc.kernels.cpu.compiler import Kept
     found = {}
     for name in modules:
-        for f in vars(import_module(name)).values():
-            if isinstance(getattr(f, "_cache", None), Kept) and f.py_func.__module__ == name:
+        for f in vars(import_module(f"ltbc.{name}")).values():
+            if isinstance(getattr(f, "_cache", None), Kept) and f.py_func.__module__ == f"ltbc.{name}":
                 f._cache.name(())
                 found[f"{name}.{f.py_func.__name__}"] = f._cache.key
     return found
@@ -121,7 +122,7 @@ def edited(copy, each):
     modules = [module_name(path) for path, text in texts.items() if "@compiled" in text]
     below = {name: reachable(name, imports) & trees.keys() for name in modules}
     spread = lambda all: [all[round(i * (len(all) - 1) / (each - 1))] for i in range(each if all else 0)]  # noqa: E731
-    reached = set().union(*below.values()) - {"ltbc.kernels.cpu.progress", "ltbc.kernels.cpu.store"}
+    reached = set().union(*below.values()) - {"kernels.cpu.progress", "kernels.cpu.store"}
     return modules, below, [(path, text) for path, source in texts.items() if module_name(path) in reached
                             for text in dict.fromkeys(spread(list(constants(source))))]
 
@@ -130,7 +131,7 @@ def check_edits(copy, each):
     modules, below, edits = edited(copy, each)
     plain, *changed = keys(copy, modules, edits)
     assert len(plain) >= 25 and {module_name(path) for path, _ in edits} >= {
-        "ltbc.kernels.color", "ltbc.kernels.conv3x3.winograd", "ltbc.kernels.cpu.vector", "ltbc.kernels.cpu.tile"}
+        "kernels.color", "kernels.conv3x3.winograd", "kernels.cpu.vector", "kernels.cpu.tile"}
     seen = set()
     for (path, text), found in zip(edits, changed):
         if found is None:
@@ -168,7 +169,7 @@ TAP = '''
 import json, os
 from pathlib import Path
 import numpy as np
-from ltbc.kernels.cpu.machine import launch
+from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.compiler import compiled, inlined
 
 FROM_FILE = json.loads(Path(__file__).with_name("tap.json").read_text())["factor"]
@@ -197,7 +198,7 @@ def test_values_from_files_and_from_the_environment(copy):
     cache = str(copy / "cache")
     for factor, added in ((2, 10), (3, 10), (3, 20), (2, 10)):
         (copy / "kernels/tap.json").write_text(f'{{"factor": {added}}}')
-        found = printed("-m", "kernels.tap", cwd=copy, LTBC_CACHE=cache, FACTOR=str(factor))
+        found = printed("-m", "ltbc.kernels.tap", cwd=copy, LTBC_CACHE=cache, FACTOR=str(factor))
         assert float(found) == factor + added
     assert len(list(Path(cache).glob("*.tap-*"))) == 3
 

@@ -27,15 +27,22 @@ def machine() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """Model name, microarchitecture of AMD's (whose names often leave it out) and the vector instructions that matter
-    here, from /proc/cpuinfo where there is one."""
+    """Model name, microarchitecture of AMD's (whose names often leave it out), family and model, from /proc/cpuinfo
+    where there is one; and the levels of instructions that the cpu backend finds."""
     if not (found := cpu_fields()):
         return platform.processor() or platform.machine()
-    flags = set(found.get("flags", "").split())
-    features = [f for f in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if f in flags]
-    family = f"family {found.get('cpu family')} model {found.get('model')}"
+    family = f"family {found['cpu family']} model {found.get('model')}" if "cpu family" in found else ""
     name = ", ".join(filter(None, (found.get("model name", platform.machine()), microarchitecture(found))))
-    return f"{name} ({family}; {' '.join(features) or 'no AVX2'})"
+    return f"{name} ({'; '.join(filter(None, (family, ' '.join(levels()))))})"
+
+
+def levels() -> list[str]:
+    """Of instructions that the cpu backend has code for here, best first; none where Numba is missing."""
+    try:
+        from ltbc.kernels.cpu.machine import available
+    except ImportError:
+        return []
+    return [level.name for level in available()]
 
 
 def cpu_fields() -> dict[str, str]:

@@ -22,7 +22,7 @@ from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import BFLOAT16, LANES, LEVEL, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import Output, arithmetic, multiply, panels
 from ltbc.kernels.cpu.threads import launch, threads
-from ltbc.kernels.cpu.tile import STEP, TILE_ROWS
+from ltbc.kernels.cpu.tile import COLUMN, STEP, TILE_ROWS
 from ltbc.kernels.cpu.vector import OVER, activate, derivative, load, prefetch_store, size_of, splat, store
 from ltbc.kernels.cpu.windows import advance
 
@@ -95,7 +95,7 @@ PLANES_BYTES = 500 << 10  # of transformed inputs: they stay in the L2 cache whi
 def algorithm(dtype, stride, cin, cout, n, height, width):
     """The one for that storage and n outputs of that size, or None where the direct method is as good."""
     of = STRIDE2 if stride == 2 else F2 if arithmetic(dtype) == BFLOAT16 else F4
-    whole = cin % LANES == cout % LANES == 0 and min(cin, cout) >= 32
+    whole = cin % COLUMN == cout % LANES == 0 and min(cin, cout) >= 32
     return of if not LEVEL.tiles and whole and pays(of, n, height, width) else None
 
 

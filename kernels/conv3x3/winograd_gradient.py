@@ -19,7 +19,7 @@ from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import arithmetic, panels
 from ltbc.kernels.cpu.threads import launch
-from ltbc.kernels.cpu.tile import STEP, STEP_ROWS, tile_of_steps
+from ltbc.kernels.cpu.tile import COLUMN, STEP, STEP_ROWS, tile_of_steps
 from ltbc.kernels.cpu.vector import load, size_of, store
 from ltbc.kernels.cpu.windows import advance
 
@@ -29,7 +29,8 @@ SLICE_ROWS, SLICE_COLUMNS = 64, 4 * PANEL  # of a slice, at most: of Cin, and of
 TILES_BYTES = 640 << 10  # of a block's transformed tiles
 LEAST_UNITS = 8  # at least, where tiles suffice
 LEAST_TILES = 256  # of a split, at least
-LINE = 4 * LANES  # bytes of a vector
+LINE = 4 * COLUMN  # bytes of a step of the left factor
+ODD = 64  # bytes that make a plane an odd number of cache lines long: planes do not compete for one set
 
 
 class Slices(NamedTuple):
@@ -87,9 +88,8 @@ def multiply_slices(first, last, scratch, variant, like_x, kind, x, of_x, z, of_
     """of_x, of_z: strides; slices: of Slices. Sums of a split, in c, or, of all tiles at once, their part of dw."""
     planes, size, per_step, across = tiles.p * tiles.p, size_of(like_x), 4 // size_of(kind), -(-cout // slices.columns)
     fours, inner, splits = (tiles.total + 3) // 4, z + of_z.row + of_z.pixel, slices.splits
-    # odd numbers of lines: planes do not compete for one set
-    v_plane = (slices.rows // LANES * slices.block // per_step + 1) * LINE
-    d_plane = (slices.columns // PANEL * slices.block // per_step * 2 + 1) * LINE
+    v_plane = slices.rows * slices.block * size_of(kind) + ODD
+    d_plane = slices.columns * slices.block * size_of(kind) + ODD
     d, c_panel, c_plane = scratch + planes * v_plane, slices.rows * STEP, slices.rows * slices.columns * 4
     for unit in range(first, last):
         i, o, split = unit // splits // across * slices.rows, unit // splits % across * slices.columns, unit % splits
@@ -99,14 +99,14 @@ def multiply_slices(first, last, scratch, variant, like_x, kind, x, of_x, z, of_
         for t0 in range(begin, end, slices.block):
             t1 = min(t0 + slices.block, end)
             steps = (t1 - t0) // per_step
-            of_input(variant, kind, like_x, x + i * size, of_x, x, tiles.step, n_rows, LANES, tiles, t0, t1, scratch,
+            of_input(variant, kind, like_x, x + i * size, of_x, x, tiles.step, n_rows, COLUMN, tiles, t0, t1, scratch,
                      v_plane)
             of_gradient(variant, kind, like_x, inner + o * size, of_z, z + zeros, tiles.m, n_columns, PANEL, tiles, t0,
                         t1, d, d_plane)
             for plane_panel in range(planes * count):
                 p, panel = plane_panel // count, plane_panel % count
                 for row in range(0, n_rows, STEP_ROWS):
-                    a = scratch + p * v_plane + row // LANES * steps * LINE + row % LANES * 4
+                    a = scratch + p * v_plane + row // COLUMN * steps * LINE + row % COLUMN * 4
                     b, at = d + p * d_plane + panel * steps * STEP, to + p * c_plane + panel * c_panel + row * STEP
                     tile_of_steps(kind, a, LINE, steps, b, at, STEP, t0 - begin)
         for row in range(n_rows if splits == 1 else 0):
@@ -142,7 +142,7 @@ def weight_gradient(x, dtype, of, z, zeros, y_shape, dw):
     most, of_split = TILES_BYTES // (planes * (rows + columns) * kind.itemsize), -(-tiles.total // splits)
     slices = Slices(rows, columns, splits, -(-of_split // -(-of_split // most) // 4) * 4)
     c = address(workspace("product", count * splits * planes * rows * columns * 4)) if splits > 1 else 0
-    scratch = planes * ((rows + columns) * slices.block * kind.itemsize + 2 * LINE + rows * columns * 4)
+    scratch = planes * ((rows + columns) * slices.block * kind.itemsize + 2 * ODD + rows * columns * 4)
     launch(multiply_slices, count * splits, scratch, of.variant, LIKE[dtype], LIKE[kind], x.start,
            x.strides(cin * dtype.itemsize), z.start, z.strides(cout * dtype.itemsize), zeros, c, address(dw), cin, cout,
            tiles, slices)

@@ -11,6 +11,7 @@ from ltbc.kernels.cpu.vector import I8, I32, I64, call
 
 INTEGERS, FLOATING = 96, 8  # arguments of a kernel at most, of either sequence
 SYSTEM_CALL = {"x86_64": 202, "aarch64": 98}  # futex
+PAUSE = {"x86_64": ("llvm.x86.sse2.pause",), "aarch64": ("llvm.aarch64.isb", 15)}  # ARM's yield does nothing as a rule
 WAIT, WAKE = 128, 129  # of this process
 
 
@@ -55,8 +56,8 @@ def exchange(ctx, at, old, new):
 def pause(ctx):
     """Lets the other half of a core go first."""
     def code(context, builder, sig, args):
-        if platform.machine() == "x86_64":
-            call(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
+        name, *arguments = PAUSE[platform.machine()]
+        call(builder, name, ir.VoidType(), [ir.Constant(I32, a) for a in arguments])
         return context.get_dummy_value()
     return types.void(), code
 

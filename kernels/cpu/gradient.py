@@ -15,13 +15,13 @@ from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import arithmetic, panels
 from ltbc.kernels.cpu.threads import launch
-from ltbc.kernels.cpu.tile import STEP, STEP_ROWS, narrow_tile_of_steps, tile_of_steps
+from ltbc.kernels.cpu.tile import COLUMN, STEP, STEP_ROWS, narrow_tile_of_steps, tile_of_steps
 from ltbc.kernels.cpu.vector import copy_steps, load, load_part, same, size_of, store_steps
 
 ANCHORS = 4096  # of a block of the reduction: its panels stay in the L2 cache
 CHUNK = 64  # elements of a run that are packed at a time
 ROWWISE_BYTES = 32 << 10  # of all panels, which then stay in the L1 cache: sums are written row after row
-LINE = 4 * LANES  # bytes of a step: packed runs lie in columns of LANES elements
+LINE = 4 * COLUMN  # bytes of a step: packed runs lie in columns of so many elements
 
 
 class Run(NamedTuple):
@@ -69,25 +69,27 @@ def multiply_runs(first, last, scratch, like_x, like_a, x, b, c, c_row, outputs,
     size, per_panel, count_panels = size_of(like_x), STEP * steps, -(-outputs // PANEL)
     for unit in range(first, last):
         offset, length, phase, row = units[unit]
+        heights = -(-length // STEP_ROWS)
         for pair in range(0, steps * per_step, 2):
             at0, at1 = x + anchors[t0 + pair] + offset, x + anchors[t0 + pair + 1] + offset
             to = scratch + pair // per_step * LINE
-            for v in range(0, length, LANES):
+            for v in range(0, heights * STEP_ROWS, LANES):
+                to_v = to + v // COLUMN * LINE * steps + v % COLUMN * 4
                 if same(like_x, like_a) and pair + 1 < count and v + LANES <= length:
-                    copy_steps(like_x, to + 4 * v * steps, LINE, at0 + size * v, at1 + size * v)
+                    copy_steps(like_x, to_v, LINE, at0 + size * v, at1 + size * v)
                     continue
                 if pair + 1 < count and v + LANES <= length:
                     v0, v1 = load(like_x, at0 + size * v), load(like_x, at1 + size * v)
                 else:
                     v0 = load_part(like_x, at0 + size * v, (length - v) * (pair < count))
                     v1 = load_part(like_x, at1 + size * v, (length - v) * (pair + 1 < count))
-                store_steps(like_a, to + 4 * v * steps, LINE, v0, v1)
-        heights, rowwise = -(-length // STEP_ROWS), count_panels * per_panel <= ROWWISE_BYTES
+                store_steps(like_a, to_v, LINE, v0, v1)
+        rowwise = count_panels * per_panel <= ROWWISE_BYTES
         for tile in range(heights * count_panels):
             panel, m = (tile % count_panels, tile // count_panels) if rowwise else (tile // heights, tile % heights)
             weights, m = b + (phase * count_panels + panel) * per_panel, m * STEP_ROWS
             to = c + (row + m) * c_row + 4 * PANEL * panel
-            a = scratch + m // LANES * LINE * steps + m % LANES * 4
+            a = scratch + m // COLUMN * LINE * steps + m % COLUMN * 4
             if outputs - panel * PANEL > LANES:
                 tile_of_steps(like_a, a, LINE, steps, weights, to, c_row, t0)
             else:

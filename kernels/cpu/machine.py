@@ -21,38 +21,50 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOAT32 = np.dtype(np.float32)
 LIKE = {BFLOAT16: np.uint16(0), FLOAT32: np.float32(0)}  # an element as kernels see it: its type selects their code
 
+
+class Pairs(NamedTuple):
+    """LLVM's names of instructions on pairs of bfloat16: products added to float32; two vectors made bfloat16."""
+
+    multiply_add: str
+    narrow: str
+
+
 class Level(NamedTuple):
     """Instructions that kernels are compiled for, and what follows from them.
 
-    features: LLVM's names, all of which the CPU must have. lanes: float32 elements of a vector. rows: of a register
-    tile two vectors wide, whose sums and factors fill the registers; step_rows: of one whose left factor lies step by
-    step. bf16: pairs of bfloat16 are multiplied and made in vectors, else they become float32 first. tiles: products
-    of bfloat16 in tile registers. masked: parts of a vector are read as fast as whole ones. target: CPU and features
-    to compile for where a better CPU is told to take this level; by default its own.
+    machines: what `platform` calls such CPUs, all if there are none; features: LLVM's names of what the CPU must have.
+    lanes: float32 elements of a vector. rows: of a register tile two vectors wide, whose sums and factors fill the
+    registers; step_rows: of one whose left factor lies step by step, a divisor or a multiple of `lanes`. bf16: where
+    bfloat16 is multiplied in pairs; else it becomes float32 first. tiles: products in tile registers. masked: parts of
+    a vector are read as fast as whole ones. by_element: a vector is multiplied by one element of another. target: CPU
+    and features to compile for where a better CPU is told to take this level; by default its own.
     """
 
     name: str
-    machine: str
+    machines: tuple[str, ...]
     features: tuple[str, ...]
     lanes: int
     rows: int
     step_rows: int
-    bf16: bool = False
+    bf16: Pairs | None = None
     tiles: bool = False
     masked: bool = False
+    by_element: bool = False
     target: tuple[str, str] | None = None
 
 
+X86 = ("x86_64",)
 AVX2 = ("avx2", "fma")
 AVX512 = (*AVX2, "avx512f", "avx512bw", "avx512dq", "avx512vl")
 AVX512_BF16 = (*AVX512, "avx512bf16")
+PAIRS = Pairs("llvm.x86.avx512bf16.dpbf16ps.512", "llvm.x86.avx512bf16.cvtne2ps2bf16.512")
 LEVELS = (  # best first
-    Level("amx", "x86_64", (*AVX512_BF16, "amx-tile", "amx-bf16"), 16, 14, 8, bf16=True, tiles=True, masked=True),
-    Level("avx512_bf16", "x86_64", AVX512_BF16, 16, 14, 8, bf16=True, masked=True),
-    Level("avx512", "x86_64", AVX512, 16, 14, 8, masked=True),
-    Level("avx2", "x86_64", AVX2, 8, 6, 4, target=("x86-64-v3", "+avx2,+fma")),
-    Level("neon", "aarch64", ("neon",), 4, 14, 8),
-    Level("generic", "", (), 8, 6, 4, target=("generic", "")),
+    Level("amx", X86, (*AVX512_BF16, "amx-tile", "amx-bf16"), 16, 14, 8, bf16=PAIRS, tiles=True, masked=True),
+    Level("avx512_bf16", X86, AVX512_BF16, 16, 14, 8, bf16=PAIRS, masked=True),
+    Level("avx512", X86, AVX512, 16, 14, 8, masked=True),
+    Level("avx2", X86, AVX2, 8, 6, 4, target=("x86-64-v3", "+avx2,+fma")),
+    Level("neon", ("aarch64", "arm64"), (), 4, 12, 8, by_element=True),  # no such CPU is without it
+    Level("generic", (), (), 8, 6, 4, target=("generic", "")),
 )
 
 
@@ -61,7 +73,7 @@ def available() -> tuple[Level, ...]:
     has = binding.get_host_cpu_features()
     return tuple(
         level for level in LEVELS
-        if level.machine in ("", platform.machine()) and all(has.get(f) for f in level.features)
+        if (not level.machines or platform.machine() in level.machines) and all(has.get(f) for f in level.features)
         and (not level.tiles or tiles_permitted())
     )  # fmt: skip
 

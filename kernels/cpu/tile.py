@@ -6,6 +6,8 @@ reduction runs over pixels). Every step loads B's two vectors once and multiplie
 The largest tile also fetches the panel behind B into the L2 cache: the one that is used next, as a rule.
 """
 
+from functools import cache
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -18,6 +20,7 @@ from ltbc.kernels.cpu.vector import (
     I8,
     I32,
     I64,
+    INTS,
     BFloat,
     broadcast,
     call,
@@ -30,6 +33,7 @@ from ltbc.kernels.cpu.vector import (
 
 STEP = 4 * PANEL  # bytes of B a step
 TILE_ROWS, STEP_ROWS = LEVEL.rows, LEVEL.step_rows
+COLUMN = max(LANES, STEP_ROWS)  # elements that lie side by side where the left factor lies step by step
 
 
 def multiply_add(builder, half, x, y, total):
@@ -37,15 +41,27 @@ def multiply_add(builder, half, x, y, total):
     if half:
         pairs = ir.VectorType(BFloat(), 2 * LANES)
         x, y = builder.bitcast(x, pairs), builder.bitcast(y, pairs)
-        return call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", FLOATS, [total, x, y])
+        return call(builder, LEVEL.bf16.multiply_add, FLOATS, [total, x, y])
     return call(builder, f"llvm.fmuladd.v{LANES}f32", FLOATS, [x, y, total])
 
 
-def offsets(builder, start, rows, stride, packed):
-    """Addresses of `rows` rows, out of few registers: x86 adds 1, 2, 4 or 8 times an index for free."""
-    if packed:
-        return [builder.add(start, ir.Constant(I64, 4 * m)) for m in range(rows)]
-    return [builder.add(start, s) if m else start for m, s in enumerate(stride[:rows])]
+def left_factors(builder, half, packed, a, a_step, strides, unroll):
+    """(step, row, element in every lane), in the order in which they are multiplied.
+
+    Where a product's factor may be an element of a vector, a row's steps are one vector, which is used up at once.
+    """
+    kind, rows = I32 if half else F32, range(len(strides))
+    if LEVEL.by_element and not packed:
+        for m, stride in enumerate(strides):
+            steps = load_ir(builder, builder.add(a, stride), ir.VectorType(kind, unroll))
+            for u in range(unroll):
+                yield u, m, builder.shuffle_vector(steps, steps, ir.Constant(INTS, [u] * LANES))
+        return
+    for u in range(unroll):
+        for m in rows:
+            row = builder.add(a, ir.Constant(I64, 4 * m) if packed else strides[m])
+            yield u, m, broadcast(builder, load_ir(builder, row, kind))
+        a = builder.add(a, a_step)
 
 
 def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_row, accumulate, *, unroll):
@@ -73,20 +89,23 @@ def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_
     for total, value in zip(totals, old):
         total.add_incoming(constant(0.0), before)
         total.add_incoming(value, reload)
-    sums, a_now = list(totals), at
-    following = builder.add(bt, builder.mul(steps, int64(STEP)))
-    for u in range(unroll):
-        kind = ir.VectorType(I32, LANES) if half else FLOATS
-        w = [load_ir(builder, builder.add(bt, int64(STEP * u + 4 * LANES * n)), kind) for n in columns]
-        for n in columns if rows == TILE_ROWS else ():
-            prefetch_ir(builder, builder.add(following, int64(STEP * u + 4 * LANES * n)))
-        for m, row in enumerate(offsets(builder, a_now, rows, strides, packed)):
-            x = broadcast(builder, load_ir(builder, row, I32 if half else F32))
-            for n in columns:
-                sums[m * len(columns) + n] = multiply_add(builder, half, w[n], x, sums[m * len(columns) + n])
-        a_now = builder.add(a_now, a_step)
+    sums, following = list(totals), builder.add(bt, builder.mul(steps, int64(STEP)))
+
+    @cache
+    def right_factors(u):
+        places = [STEP * u + 4 * LANES * n for n in columns]
+        values = [load_ir(builder, builder.add(bt, int64(p)), INTS if half else FLOATS) for p in places]
+        for p in places if rows == TILE_ROWS else ():
+            if p % 64 == 0:  # a line of the cache
+                prefetch_ir(builder, builder.add(following, int64(p)))
+        return values
+
+    for u, m, x in left_factors(builder, half, packed, at, a_step, strides, unroll):
+        for n, w in enumerate(right_factors(u)):
+            sums[m * len(columns) + n] = multiply_add(builder, half, w, x, sums[m * len(columns) + n])
     left = builder.sub(k, int64(unroll))
-    for phi, value in ((k, left), (at, a_now), (bt, builder.add(bt, int64(STEP * unroll))), *zip(totals, sums)):
+    a_next, b_next = builder.add(at, builder.mul(a_step, int64(unroll))), builder.add(bt, int64(STEP * unroll))
+    for phi, value in ((k, left), (at, a_next), (bt, b_next), *zip(totals, sums)):
         phi.add_incoming(value, builder.basic_block)
     builder.cbranch(builder.icmp_signed(">", left, int64(0)), loop, end)
 

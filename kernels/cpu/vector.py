@@ -124,6 +124,19 @@ def counted(builder, n):
     return builder.icmp_signed("<", ir.Constant(INTS, list(range(LANES))), n)
 
 
+def either(builder, n):
+    """Yields False where the code for part of a vector is due; before, where LLVM makes that a branch a lane, True
+    where that for a whole one is: n is LANES or more, as nearly always."""
+    if LEVEL.masked:
+        yield False
+        return
+    with builder.if_else(builder.icmp_signed(">=", n, ir.Constant(I64, LANES)), likely=True) as (whole, part):
+        with whole:
+            yield True
+        with part:
+            yield False
+
+
 def masked(builder, action, kind, result, arguments):
     name = f"llvm.masked.{action}.v{LANES}{'i16' if kind is HALVES else 'f32'}.p0"
     return call(builder, name, result, arguments)
@@ -143,10 +156,17 @@ def load(ctx, like, address):
 def load_part(ctx, like, address, n):
     """The first n elements (n may be LANES or more), zeros behind them; nothing else is touched."""
     def code(context, builder, sig, args):
-        kind = HALVES if is_half(sig.args[0]) else FLOATS
-        where = builder.inttoptr(args[1], kind.as_pointer())
-        values = masked(builder, "load", kind, kind, [
-            where, ir.Constant(I32, 1), counted(builder, args[2]), ir.Constant(kind, None)])
+        (_, address, n), kind = args, HALVES if is_half(sig.args[0]) else FLOATS
+        values = cgutils.alloca_once(builder, kind)
+        for whole in either(builder, n):
+            if whole:
+                found = load_ir(builder, address, kind)
+            else:
+                where = builder.inttoptr(address, kind.as_pointer())
+                found = masked(builder, "load", kind, kind, [
+                    where, ir.Constant(I32, 1), counted(builder, n), ir.Constant(kind, None)])
+            builder.store(found, values)
+        values = builder.load(values)
         return widen(builder, values) if kind is HALVES else values
     return vector(like, types.int64, types.int64), code
 
@@ -166,8 +186,13 @@ def store_part(ctx, like, address, v, n):
     def code(context, builder, sig, args):
         half = is_half(sig.args[0])
         value, kind = (narrow(builder, args[2]), HALVES) if half else (args[2], FLOATS)
-        where = builder.inttoptr(args[1], kind.as_pointer())
-        masked(builder, "store", kind, ir.VoidType(), [value, where, ir.Constant(I32, 1), counted(builder, args[3])])
+        for whole in either(builder, args[3]):
+            if whole:
+                store_ir(builder, value, args[1])
+            else:
+                where = builder.inttoptr(args[1], kind.as_pointer())
+                masked(builder, "store", kind, ir.VoidType(), [
+                    value, where, ir.Constant(I32, 1), counted(builder, args[3])])
         return context.get_dummy_value()
     return types.void(like, types.int64, vector, types.int64), code
 
@@ -195,7 +220,7 @@ def emit_rows(builder, half, address, step, v0, v1):
 def emit_steps(builder, half, address, step, v0, v1):
     """The same of float32 vectors."""
     if half and LEVEL.bf16:
-        pairs = call(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", ir.VectorType(BFloat(), 2 * LANES), [v1, v0])
+        pairs = call(builder, LEVEL.bf16.narrow, ir.VectorType(BFloat(), 2 * LANES), [v1, v0])
         turns = [lane + LANES * i for lane in range(LANES) for i in (0, 1)]
         pairs = builder.bitcast(pairs, ir.VectorType(I16, 2 * LANES))
         turns = ir.Constant(ir.VectorType(I32, 2 * LANES), turns)

@@ -1,5 +1,6 @@
 """What benchmarks read from a made-up system and of made-up compiled kernels; the search for tiles, step by step."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from bench import gpu, tune
 from bench.measure import machine
 from bench.measure.cases import cases
 from bench.measure.gpu_cases import cases as gpu_cases
+from ltbc.kernels.cpu.machine import LEVEL
 from ltbc.kernels.gpu.targets import Pointer
 from ltbc.nn import Settings
 
@@ -39,14 +41,23 @@ def test_a_checkout_that_differs_is_marked(monkeypatch):
         assert machine.commit() == name
 
 
-@pytest.mark.parametrize("fields, name", [
-    ({"model name": "Intel(R) X", "cpu family": "6", "model": "143", "flags": "sse avx2 avx512f amx_bf16"},
-     "Intel(R) X (family 6 model 143; amx_bf16 avx512f avx2)"),
-    ({"model name": "Old", "cpu family": "6", "model": "1", "flags": "sse"}, "Old (family 6 model 1; no AVX2)"),
+@pytest.mark.parametrize("fields, levels, name", [
+    ({"model name": "Intel(R) X", "cpu family": "6", "model": "143"}, ["amx", "avx2", "generic"],
+     "Intel(R) X (family 6 model 143; amx avx2 generic)"),
+    ({"model name": "Old", "cpu family": "6", "model": "1"}, [], "Old (family 6 model 1)"),
+    ({"processor": "0", "Features": "fp asimd"}, ["neon", "generic"], "aarch64 (neon generic)"),
 ])  # fmt: skip
-def test_a_cpu_is_named_with_what_it_can(fields, name, monkeypatch):
+def test_a_cpu_is_named_with_what_it_can(fields, levels, name, monkeypatch):
     monkeypatch.setattr(machine, "cpu_fields", lambda: fields)
+    monkeypatch.setattr(machine, "levels", lambda: levels)
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
     assert machine.cpu_name() == name
+
+
+def test_levels_are_those_of_the_backend(monkeypatch):
+    assert machine.levels()[-1] == "generic" and LEVEL.name in machine.levels()
+    monkeypatch.setitem(sys.modules, "ltbc.kernels.cpu.machine", None)
+    assert machine.levels() == []
 
 
 @pytest.mark.parametrize("registers, shared, warps, share", [

@@ -38,7 +38,7 @@ COLUMN = max(LANES, STEP_ROWS)  # elements that lie side by side where the left 
 
 def multiply_add(builder, half, x, y, total):
     """total + x y, of pairs where half."""
-    if half:
+    if half and LEVEL.bf16:
         pairs = ir.VectorType(BFloat(), 2 * LANES)
         x, y = builder.bitcast(x, pairs), builder.bitcast(y, pairs)
         return call(builder, LEVEL.bf16.multiply_add, FLOATS, [total, x, y])

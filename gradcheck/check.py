@@ -8,7 +8,7 @@ import numpy as np
 from . import directions as drawn
 from . import kinks, leaves, report, state
 from .defaults import chosen
-from .errors import GradientError, OutOfDomain
+from .errors import GradientError, OutOfDomain, Unproved
 from .options import Options, validate
 from .pair import Pair, Point, Visit
 from .result import Result, Row
@@ -19,6 +19,7 @@ DRAWS = 4  # directions drawn for every one that is needed
 MOVES = (1e-3, 1e-3, 1e-2)  # of each element's size, for points at which no direction is smooth
 BESIDE = (0.05, 0.01, 0.001)  # how far off the second point lies; nearer where forward is not defined there
 PLAN = ((0, False), (1, True), (0, True), (1, False))  # (point, favors small gradients), one direction after the other
+UNSEEN = "small gradients are not resolved beside large ones"
 FAVOR = 10.0  # the tolerance of directions that favor small gradients, in those of others
 
 
@@ -59,13 +60,13 @@ def check_gradients(
     try:
         return Check(pair, options).run()
     except GradientError as error:
-        if not pair.reorder():
+        if not (pair.narrow() if isinstance(error, Unproved) else pair.reorder()):
             raise
         first = error
-    try:  # gradients in the order of the arguments, though wrt has another
+    try:  # in the dtypes given, or with gradients in the order of the arguments, though wrt has another
         return Check(pair, options).run()
-    except GradientError:
-        raise first from None
+    except GradientError as error:
+        raise first if isinstance(error, Unproved) or pair.by_arguments else error from None
 
 
 class Check:
@@ -77,6 +78,7 @@ class Check:
         self.pair, self.options = pair, options
         self.notes: list[str] = []
         self.moved = False
+        self.refuted = ""  # what is wrong at the point given, if the check beside it finds nothing
         self.limits: dict[int, Any] = {}
 
     def run(self) -> Result:
@@ -102,8 +104,10 @@ class Check:
                 last = reason
         else:
             if self.options.at_kinks != "skip":
-                raise GradientError(f"{pair.operation}: {self._unsmooth()}: {last}")
+                raise Unproved(f"{pair.operation}: {self._unsmooth()}: {last}")
             rows = self._skip(str(last))
+        if self.refuted:
+            raise GradientError(f"{pair.operation}: {self.refuted}")
         return Result(pair.operation, rows, dict(pair.unchecked), dict(pair.calls), pair.format, self.notes)
 
     def _unsmooth(self) -> str:
@@ -156,11 +160,12 @@ class Check:
                     raise
         return self.pair.visit(first.point, self.pair.signs(first.y.size))
 
-    def _around(self, index: int) -> tuple[Ruler, list[np.ndarray]]:
-        """A ruler at the first point, and some directions."""
+    def _around(self, index: int) -> tuple[Ruler, list[kinks.Look]]:
+        """A ruler at the first point, and what it shows along some directions."""
         ruler, size, tangent = self._ruler(self.visits[0], index)
         x = self.visits[0].point[index]
-        return ruler, [drawn.draw(self.pair.rng, x, size, tangent) for _ in range(kinks.DRAWS if x.size else 0)]
+        directions = [drawn.draw(self.pair.rng, x, size, tangent) for _ in range(kinks.DRAWS if x.size else 0)]
+        return ruler, kinks.looks(ruler, directions)
 
     def _skip(self, reason: str) -> list[Row]:
         """The check without the elements of y that have a kink at the point given."""
@@ -180,10 +185,11 @@ class Check:
         first = self.visits[0]
         if not self.moved:
             for i in first.gradients:
-                ruler, directions = self._around(i)
-                if kinks.bent(ruler, directions).any():
-                    name, said = self.pair.slots[i].name, kinks.outside(ruler, directions)
-                    self.notes.append(f"{name}: not smooth at the point given (kinks); checked beside it{said}")
+                ruler, seen = self._around(i)
+                if kinks.bent(ruler, seen).any():
+                    name, said = self.pair.slots[i].name, kinks.refuted(self.pair, ruler, seen)
+                    self.refuted = self.refuted or said and f"d{name} is wrong at a kink: {said}"
+                    self.notes.append(f"{name}: not smooth at the point given (kinks); checked beside it")
         self.visits[0] = self.pair.visit(self._shifted(first.point, part), first.dy)
         self.moved = True
 
@@ -226,13 +232,14 @@ class Check:
         """The slope along the first of some directions that is smooth."""
         ruler, size, tangent = ruler_with
         x, gradient = ruler.visit.point[ruler.index], ruler.visit.gradients[ruler.index]
-        for _ in range(DRAWS):
+        for k in range(DRAWS):
             v = drawn.draw(self.pair.rng, x, size, tangent)
-            if favors and tangent is None:
+            favored = favors and tangent is None and k < DRAWS // 2
+            if favored:
                 v = drawn.favor_small(v, gradient)
             found = ruler.measure(v, self.tolerance * (FAVOR if favors else 1))
             if found is not None:
-                return found
+                return found if favored == (favors and tangent is None) else found._replace(note=found.note or UNSEEN)
         return None
 
     def _wrong(self, ruler: Ruler, found: Found, row: Row, at: int, tolerance: float) -> GradientError:

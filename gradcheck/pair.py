@@ -73,6 +73,11 @@ class Pair:
         self.by_arguments = True
         return True
 
+    def narrow(self) -> bool:
+        """Takes the arguments' own formats instead of wider ones, which forward may round off; once."""
+        wide, self.slots = self.slots, self._slots(None, given=True)
+        return not self.fixed_dtype and wide != self.slots
+
     def start(self) -> Point:
         """The point given, once it is known which dtype forward computes in."""
         point: Point = [np.array(leaves.to_numpy(slot.leaf)) for slot in self.slots]

@@ -67,7 +67,7 @@ class Ruler:
             cubic = (8 / 3) * (c - even / 4 - central / 8)
             off = cubic - central
             changed = (u != 0) | (w != 0) | (c != 0)
-            each = dy * y
+            each = dy * (np.abs(y) + np.maximum(np.abs(u), np.abs(w)))
             round_each = 4 * self.roundoff * norm(np.where(changed, each, 0.0))
             seen = max(abs(dot(dy, off)), norm(dy * off))
             change = norm(dy * np.maximum(np.maximum(np.abs(u), np.abs(w)), np.abs(c)))

@@ -7,9 +7,9 @@
 
 from .adjoint import check_adjoint
 from .autograd import check_autograd
-from .check import check_gradients
 from .defaults import defaults
 from .errors import GradientError
+from .gradients import check_gradients
 from .jvp import check_jvp
 from .kinds import check_double_backward, check_loss
 from .layers import check_layer

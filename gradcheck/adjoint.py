@@ -12,11 +12,11 @@ from .defaults import chosen
 from .errors import GradientError, OutOfDomain
 from .numbers import dot, norm
 from .options import Options, validate
-from .pair import Pair, Visit
+from .pair import Pair
 from .result import Result, Row
 from .ruler import Ruler
 from .slopes import COARSE, Found, Slope
-from .values import real
+from .values import Visit, real
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-4, "float16": 0.05, "bfloat16": 0.2}
 

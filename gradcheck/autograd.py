@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import leaves, styles, tree
-from .check import check_gradients
+from .gradients import check_gradients
 from .result import Result
 
 

@@ -23,7 +23,7 @@ def find(check: Any, ruler: Ruler, elements: list, worst: Any, at: int) -> str:
         return ""
     at_ = np.array([e.at for e in usable])
     true = np.array([e.measured for e in usable])
-    close = max(CLOSE, 30 * check.tolerance)
+    close = min(max(CLOSE, 30 * check.tolerance), 0.1)
     fits = _Fit(gradient.ravel()[at_], true, close)
     for cause in _ratios(check, ruler, fits):
         return cause

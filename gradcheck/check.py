@@ -1,15 +1,13 @@
 """check_gradients: visits of points, directions, and the verdict."""
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import directions as drawn
 from . import kinks, leaves, report, state
-from .defaults import chosen
-from .errors import GradientError, OutOfDomain
-from .options import Options, validate
+from .errors import GradientError, OutOfDomain, Unproved
+from .options import Options
 from .pair import Pair, Point, Visit
 from .result import Result, Row
 from .ruler import Ruler
@@ -19,53 +17,12 @@ DRAWS = 4  # directions drawn for every one that is needed
 MOVES = (1e-3, 1e-3, 1e-2)  # of each element's size, for points at which no direction is smooth
 BESIDE = (0.05, 0.01, 0.001)  # how far off the second point lies; nearer where forward is not defined there
 PLAN = ((0, False), (1, True), (0, True), (1, False))  # (point, favors small gradients), one direction after the other
+UNSEEN = "small gradients are not resolved beside large ones"
 FAVOR = 10.0  # the tolerance of directions that favor small gradients, in those of others
 
 
 class _NotSmooth(Exception):
     """Too few directions are smooth enough to measure a slope."""
-
-
-def check_gradients(
-    forward: Callable, backward: Callable, arguments: Mapping[str, Any] | Sequence[Any], *,
-    wrt: str | Sequence[str] | None = None, takes: str | Sequence[str] | None = None, operation: str = "operation",
-    directions: int = 4, tolerance: float | None = None, seed: int | None = None, step: float | None = None,
-    bounds: Any = None, tangent: Any = None, at_kinks: str = "move", complex: str = "conjugate",
-    dtype: Any = None, dy: Any = None,
-) -> Result:  # fmt: skip
-    """Checks <dx, v> = d/dt <dy, forward(x + t v)> along random directions v of every float leaf of the arguments.
-
-    forward(*arguments) returns y: an array, a number, or nested containers of them; or (y, cache).
-    backward(dy, *arguments), or backward(dy, cache), returns gradients: one, a tuple in the order of wrt or of the
-    arguments (None where there is none), or a dict by name ("x" or "dx").
-
-    wrt: names to check, all with float leaves by default. takes: what backward wants after dy: names, "y" for
-    forward's result ("result" where an argument is called y), "cache".
-    step: relative step instead of the one that is found. bounds: (low, high) that moved arguments respect. tangent:
-    "symmetric", "orthogonal", "simplex" or f(rng, x): directions that keep an argument so. Both may be a dict by name.
-    at_kinks: "move" the point off a kink, "fail", or "skip" the elements of y that have one. complex: "conjugate" for
-    gradients dL/dRe + i dL/dIm (PyTorch), "plain" for dL/dRe - i dL/dIm (JAX). dtype: what to compute in instead of
-    float64, which is used unless forward is made for less. dy: the upstream gradient at the point given.
-
-    Raises GradientError for a wrong gradient or where nothing can be said, ValueError and TypeError for wrong calls.
-    """
-    __tracebackhide__ = True
-    options = Options(directions, chosen("tolerance", tolerance), step, bounds, tangent, at_kinks)
-    validate(operation, options, complex)
-    pair = Pair(
-        operation, forward, backward, arguments, wrt=wrt, takes=takes, seed=chosen("seed", seed),
-        conjugate=complex == "conjugate", dtype=dtype, dy=dy,
-    )  # fmt: skip
-    try:
-        return Check(pair, options).run()
-    except GradientError as error:
-        if not pair.reorder():
-            raise
-        first = error
-    try:  # gradients in the order of the arguments, though wrt has another
-        return Check(pair, options).run()
-    except GradientError:
-        raise first from None
 
 
 class Check:
@@ -77,6 +34,7 @@ class Check:
         self.pair, self.options = pair, options
         self.notes: list[str] = []
         self.moved = False
+        self.refuted = ""  # what is wrong at the point given, if the check beside it finds nothing
         self.limits: dict[int, Any] = {}
 
     def run(self) -> Result:
@@ -102,8 +60,10 @@ class Check:
                 last = reason
         else:
             if self.options.at_kinks != "skip":
-                raise GradientError(f"{pair.operation}: {self._unsmooth()}: {last}")
+                raise Unproved(f"{pair.operation}: {self._unsmooth()}: {last}")
             rows = self._skip(str(last))
+        if self.refuted:
+            raise GradientError(f"{pair.operation}: {self.refuted}")
         return Result(pair.operation, rows, dict(pair.unchecked), dict(pair.calls), pair.format, self.notes)
 
     def _unsmooth(self) -> str:
@@ -156,11 +116,12 @@ class Check:
                     raise
         return self.pair.visit(first.point, self.pair.signs(first.y.size))
 
-    def _around(self, index: int) -> tuple[Ruler, list[np.ndarray]]:
-        """A ruler at the first point, and some directions."""
+    def _around(self, index: int) -> tuple[Ruler, list[kinks.Look]]:
+        """A ruler at the first point, and what it shows along some directions."""
         ruler, size, tangent = self._ruler(self.visits[0], index)
         x = self.visits[0].point[index]
-        return ruler, [drawn.draw(self.pair.rng, x, size, tangent) for _ in range(kinks.DRAWS if x.size else 0)]
+        directions = [drawn.draw(self.pair.rng, x, size, tangent) for _ in range(kinks.DRAWS if x.size else 0)]
+        return ruler, kinks.looks(ruler, directions)
 
     def _skip(self, reason: str) -> list[Row]:
         """The check without the elements of y that have a kink at the point given."""
@@ -180,10 +141,11 @@ class Check:
         first = self.visits[0]
         if not self.moved:
             for i in first.gradients:
-                ruler, directions = self._around(i)
-                if kinks.bent(ruler, directions).any():
-                    name, said = self.pair.slots[i].name, kinks.outside(ruler, directions)
-                    self.notes.append(f"{name}: not smooth at the point given (kinks); checked beside it{said}")
+                ruler, seen = self._around(i)
+                if kinks.bent(ruler, seen).any():
+                    name, said = self.pair.slots[i].name, kinks.refuted(self.pair, ruler, seen)
+                    self.refuted = self.refuted or said and f"d{name} is wrong at a kink: {said}"
+                    self.notes.append(f"{name}: not smooth at the point given (kinks); checked beside it")
         self.visits[0] = self.pair.visit(self._shifted(first.point, part), first.dy)
         self.moved = True
 
@@ -226,13 +188,14 @@ class Check:
         """The slope along the first of some directions that is smooth."""
         ruler, size, tangent = ruler_with
         x, gradient = ruler.visit.point[ruler.index], ruler.visit.gradients[ruler.index]
-        for _ in range(DRAWS):
+        for k in range(DRAWS):
             v = drawn.draw(self.pair.rng, x, size, tangent)
-            if favors and tangent is None:
+            favored = favors and tangent is None and k < DRAWS // 2
+            if favored:
                 v = drawn.favor_small(v, gradient)
             found = ruler.measure(v, self.tolerance * (FAVOR if favors else 1))
             if found is not None:
-                return found
+                return found if favored == (favors and tangent is None) else found._replace(note=found.note or UNSEEN)
         return None
 
     def _wrong(self, ruler: Ruler, found: Found, row: Row, at: int, tolerance: float) -> GradientError:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .numbers import root_mean_square
+from .numbers import root_mean_square, signs
 from .values import real
 
 SMALL = 1e-3  # of the largest: gradients below it are checked by a direction of their own
@@ -41,9 +41,9 @@ def scales(x: np.ndarray, limits: Any) -> tuple[float, np.ndarray]:
 
 def draw(rng: np.random.Generator, x: np.ndarray, size: float, tangent: Any) -> np.ndarray:
     """Random, as large as x, with no element near 0 and no two alike: errors can neither hide nor cancel."""
-    v = _signs(rng, x.shape)
+    v = signs(rng, x.shape)
     if x.dtype.kind == "c":
-        v = v + 1j * _signs(rng, x.shape)
+        v = v + 1j * signs(rng, x.shape)
     if callable(tangent):
         return np.asarray(tangent(rng, x), x.dtype)
     if tangent == "symmetric":
@@ -90,7 +90,3 @@ def favor_small(v: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         floor = max(float(weight[weight > 0].min()), SMALL * largest)
     return v * np.where(weight > floor, floor / np.where(weight > 0, weight, 1.0), 1.0)
 
-
-def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    drawn = rng.uniform(-1, 1, shape)
-    return drawn + np.copysign(0.5, drawn)

@@ -7,3 +7,7 @@ class GradientError(AssertionError):
 
 class OutOfDomain(Exception):
     """forward gave NaN or infinity, or raised, away from the point given."""
+
+
+class Unproved(GradientError):
+    """Nothing is smooth enough to say anything."""

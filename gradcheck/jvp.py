@@ -11,11 +11,11 @@ from .defaults import chosen
 from .errors import GradientError
 from .numbers import dot, norm, root_mean_square
 from .options import Options, validate
-from .pair import Pair, Point, Visit
+from .pair import Pair
 from .result import Result, Row
 from .ruler import Ruler
 from .slopes import Found, Slope
-from .values import real
+from .values import Point, Visit, real
 
 TUPLES = ("primals", "arguments", "args", "inputs", "primal")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import leaves, styles, tree
-from .check import check_gradients
+from .gradients import check_gradients
 from .result import Result
 
 

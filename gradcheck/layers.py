@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from . import leaves
-from .check import check_gradients
+from .gradients import check_gradients
 from .result import Result
 
 PARAMETERS = ("params", "parameters", "weights", "_params")

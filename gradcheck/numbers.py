@@ -1,5 +1,7 @@
 """Norms and products that neither overflow nor underflow where their result does not."""
 
+from typing import Any
+
 import numpy as np
 
 SAFE = (1e-250, 1e250)  # sums of squares between these have lost nothing
@@ -29,3 +31,9 @@ def dot(a: np.ndarray, b: np.ndarray) -> float:
 
 def root_mean_square(a: np.ndarray) -> float:
     return norm(a) / max(a.size, 1) ** 0.5
+
+
+def signs(rng: np.random.Generator, shape: Any) -> np.ndarray:
+    """Random, between 0.5 and 1.5, up or down: none near 0 and no two alike."""
+    drawn = rng.uniform(-1, 1, shape)
+    return drawn + np.copysign(0.5, drawn)

@@ -1,25 +1,16 @@
 """forward and backward at a point: arguments made anew for every call, results copied, arguments compared."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
 from . import forms, layout, leaves, styles, tree
 from .errors import GradientError, OutOfDomain
 from .forms import Slot
-from .values import as_list, copies, described, real, same
-
-Point = list[np.ndarray]  # the value of every slot
-
-
-class Visit(NamedTuple):
-    """forward and backward at one point, for one dy. y and dy are flat and real, complex numbers as pairs."""
-
-    point: Point
-    y: np.ndarray
-    dy: np.ndarray
-    gradients: dict[int, np.ndarray]  # by slot
+from .numbers import signs
+from .values import Point, Visit, as_list, copies, described, real, same
 
 
 class Pair:
@@ -73,24 +64,26 @@ class Pair:
         self.by_arguments = True
         return True
 
+    def narrow(self) -> bool:
+        """Takes the arguments' own formats instead of wider ones, which forward may round off; once."""
+        wide, self.slots = self.slots, self._slots(None, given=True)
+        return not self.fixed_dtype and wide != self.slots
+
     def start(self) -> Point:
         """The point given, once it is known which dtype forward computes in."""
         point: Point = [np.array(leaves.to_numpy(slot.leaf)) for slot in self.slots]
         narrow = [leaves.format_of(slot.leaf) for slot in self.slots]
         if self.fixed_dtype or narrow == [slot.form for slot in self.slots]:
             return self._stored(point)
-        try:
+        with suppress(Exception):  # code for float32 alone says so in many ways; what else is wrong comes again
             self.evaluate(point)
             if self.format == "float64":
                 return self._stored(point)
-        except Exception:  # code for float32 alone says so in many ways; what else is wrong comes again
-            pass
         wide, self.slots = self.slots, self._slots(None, given=True)
         try:
             self.evaluate(point)
         except Exception:
             self.slots = wide
-            self.evaluate(point)
         return self._stored(point)
 
     def _stored(self, point: Point) -> Point:
@@ -102,6 +95,11 @@ class Pair:
         """The coarsest of the formats of results and checked arguments."""
         found = [*self.y_forms, *(slot.form for slot in self.slots if slot.argument in self.wrt)]
         return max(map(leaves.real_format, found), key=leaves.roundoff, default="float64")
+
+    @property
+    def result_format(self) -> str:
+        """The coarsest of the formats of results."""
+        return max(map(leaves.real_format, self.y_forms), key=leaves.roundoff)
 
     def build(self, point: Point) -> dict[str, Any]:
         """Arguments by name, of the libraries, formats and memory layouts that were given."""
@@ -143,16 +141,15 @@ class Pair:
         if dy is None:
             dy = self.draw_dy(y)
         handed_dy = self._dy_tree(y, dy)
-        given = {**made, "result": y, "cache": cache}
-        given.setdefault("y", y)
+        given = {"y": y, **made, "result": y, "cache": cache}
         takes = self._takes()
         sent = {"dy": handed_dy, **{name: given[name] for name in takes if name != "cache"}}
         before = copies(sent)
         self.calls["backward"] += 1
         returned = self._call_backward(handed_dy, given, takes)
-        copied = tree.rebuild(returned, lambda a: np.array(a) if isinstance(a, np.ndarray) else a)
+        gradients = self._gradients(returned, point)
         self._compare(before, sent, "backward")
-        return Visit(point, flat, dy, self._gradients(copied, point))
+        return Visit(point, flat, dy, gradients)
 
     def _takes(self) -> list[str]:
         if self.takes is not None:
@@ -194,8 +191,7 @@ class Pair:
         return self.signs(sum(real(leaves.to_numpy(a)).size for _, a in tree.leaves(y) if leaves.is_float(a)))
 
     def signs(self, shape: Any) -> np.ndarray:
-        drawn = self.rng.uniform(-1, 1, shape)
-        return drawn + np.copysign(0.5, drawn)
+        return signs(self.rng, shape)
 
     def _dy_tree(self, y: Any, flat: np.ndarray) -> Any:
         """The flat dy as what y is: library, shape, layout (or that of the dy given); None where y has no floats."""

@@ -12,6 +12,7 @@ from .slopes import Found, Slope
 
 COUNTED = 64  # elements that are tried one by one to count those that are off
 SAMPLED = 16  # of larger arrays
+OFF = 0.3  # an element by more than that is off in any dtype
 
 
 class Element(NamedTuple):
@@ -92,7 +93,7 @@ def element(ruler: Ruler, d: np.ndarray, i: int, tolerance: float, surely: bool 
     sign = 1 if d.dtype.kind == "c" else np.sign(d.flat[i])
     if slope is None:
         return Element(i, np.nan, np.nan, surely)
-    off = not slope.miss <= 10 * tolerance * slope.scale + 4 * slope.noise
+    off = not slope.miss <= min(10 * tolerance, OFF) * slope.scale + 4 * slope.noise
     return Element(i, sign * slope.backward / step, sign * slope.measured / step, off or surely)
 
 

@@ -25,9 +25,9 @@ import numpy as np
 from . import leaves
 from .errors import OutOfDomain
 from .numbers import dot, norm
-from .pair import Pair, Visit
+from .pair import Pair
 from .slopes import COARSE, ZERO, Found, Slope, Try
-from .values import real
+from .values import Visit, real
 
 SHRINK = (1e-1, 1e-2, 1e-3)
 DEEP = (1e-5, 1e-7, 1e-9, 1e-11)  # for x with an offset; tried for the first directions only
@@ -48,13 +48,15 @@ class Ruler:
     ) -> None:
         self.pair, self.visit, self.index, self.curve = pair, visit, index, curve
         self.own, self.fixed, self.limits = own, step, limits
-        self.roundoff = leaves.roundoff(pair.format)
-        self.resolved = RESOLVED.get(pair.format, 0.5)
-        self.believed = BELIEVED.get(pair.format, 4.0)
-        self.step = step or leaves.STEP.get(pair.format, leaves.STEP["bfloat16"])
+        form = pair.result_format  # arguments may be coarser: steps are exact in them
+        self.roundoff = leaves.roundoff(form)
+        self.resolved = RESOLVED.get(form, 0.5)
+        self.believed = BELIEVED.get(form, 4.0)
+        least = 16 * leaves.roundoff(pair.slots[index].form)
+        self.step = step or max(leaves.STEP.get(form, leaves.STEP["bfloat16"]), least)
         self.by_element = False  # steps scaled by each element's own size
         self.deep = 2
-        self.grew = self.pair.format not in BELIEVED  # rounding in 16 bits is too large to go by
+        self.grew = self.pair.result_format not in BELIEVED  # rounding in 16 bits is too large to go by
         self.is_zero = False
 
     def at(self, d: np.ndarray) -> Slope:
@@ -67,17 +69,18 @@ class Ruler:
             cubic = (8 / 3) * (c - even / 4 - central / 8)
             off = cubic - central
             changed = (u != 0) | (w != 0) | (c != 0)
-            each = dy * y
+            size = np.maximum(np.maximum(np.abs(u), np.abs(w)), np.abs(c))
+            each = dy * (np.abs(y) + size)
             round_each = 4 * self.roundoff * norm(np.where(changed, each, 0.0))
             seen = max(abs(dot(dy, off)), norm(dy * off))
-            change = norm(dy * np.maximum(np.maximum(np.abs(u), np.abs(w)), np.abs(c)))
+            change = norm(dy * size)
         self.cubic, self.displacement, self.sides = cubic, d, (u, w, off)
         g = real(self.visit.gradients[self.index])
         flat = real(d)
         with np.errstate(all="ignore"):
-            measured, size = dot(dy, cubic), norm(g * flat)
+            measured, claimed = dot(dy, cubic), norm(g * flat)
         return Slope(
-            dot(g, flat), measured, seen + round_each, 4 * self.roundoff * norm(each), max(abs(measured), size),
+            dot(g, flat), measured, seen + round_each, 4 * self.roundoff * norm(each), max(abs(measured), claimed),
             seen <= self.believed * round_each, bool(changed.any()), change,
         )  # fmt: skip
 
@@ -175,14 +178,16 @@ class Ruler:
 
     def _zero(self, tried: list[Try]) -> Found | None:
         """That there is no slope beyond rounding: neither y nor the claim moves at any step up to x's own size."""
-        if not tried or not tried[0].slope.rounding or self.pair.format not in BELIEVED and tried[0].slope.scale > 0:
+        first = tried[0] if tried else None
+        if first is None or not first.slope.rounding:
             return None
-        first = tried[0]
+        if self.pair.result_format not in BELIEVED and first.slope.scale > 0:
+            return None
         believed = [t for t in tried if t.slope.rounding]
         believed = [t for t in believed if all(t.agrees(other) for other in tried if other.step < t.step)]
         still = all(t.slope.change <= t.slope.potential for t in believed if t.step <= NEAR)
         looked = self.is_zero or self.fixed is not None or any(t.step > first.step for t in tried)
-        looked = looked or self.pair.format not in BELIEVED
+        looked = looked or self.pair.result_format not in BELIEVED
         if not (looked and still and all(t.slope.is_zero for t in believed)):
             return None
         self.is_zero = True

@@ -82,4 +82,4 @@ class Found(NamedTuple):
         return self.slope.miss / self.slope.scale if self.slope.scale and self.note != ZERO else 0.0
 
     def is_right(self, tolerance: float) -> bool:
-        return self.slope.miss <= tolerance * self.slope.scale + self.slack  # false for NaN
+        return self.slope.miss <= tolerance * self.slope.scale + self.slack < np.inf  # false for NaN

@@ -5,8 +5,8 @@ import numpy as np
 from . import leaves
 from .errors import GradientError
 from .numbers import dot, norm
-from .pair import Pair, Visit
-from .values import real
+from .pair import Pair
+from .values import Visit, real
 
 ROUNDINGS = 1e4  # that threads may add up in another order
 

@@ -19,12 +19,12 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .adjoint import check_adjoint
-from .check import check_gradients
 from .errors import GradientError
+from .gradients import check_gradients
 from .layout import LAYOUTS, lay_out
 from .made import VALUES, array, described
 from .result import Result
@@ -113,14 +113,15 @@ def _name(function: Callable) -> str:
 
 def given_gradients(
     *, _largest: int = 4, _smallest: int = 0, _values: Sequence[str] = VALUES, _dtypes: Sequence[str] | None = None,
-    _layouts: Sequence[str] = LAYOUTS, _bounds: Mapping[str, tuple[float, float]] | None = None, **shapes: str,
+    _layouts: Sequence[str] = LAYOUTS, _bounds: Mapping[str, tuple[float, float]] | None = None,
+    _settings: settings | None = None, **shapes: str,
 ) -> Callable[[Callable], Callable]:  # fmt: skip
     """For a test with an argument `check` (a `Drawn`): shapes such as x="N C", w="C 2*D", drawn anew for each example.
 
     Sizes go from _smallest (0: empty arrays as well) to _largest; values are of the kinds in `_values` (see `array`),
     of dtypes in `_dtypes` (float64, float32, and bfloat16 where there is ml_dtypes), laid out in memory as `_layouts`
-    name. _bounds: {"x": (low, high)} for arguments whose domain is limited. Further arguments of the test are pytest's
-    fixtures.
+    name. _bounds: {"x": (low, high)} for arguments whose domain is limited. _settings: hypothesis' own, without a
+    deadline by default. Further arguments of the test are pytest's fixtures.
     """
     dtypes = _usual_dtypes() if _dtypes is None else tuple(_dtypes)
     names = dict.fromkeys(n for shape in shapes.values() for n in _names(shape))
@@ -141,7 +142,8 @@ def given_gradients(
     def decorate(test: Callable) -> Callable:
         if "check" not in inspect.signature(test).parameters:
             raise TypeError(f"{_name(test)}: a test of drawn gradients takes an argument `check`")
-        return given(check=drawn())(test)
+        chosen = settings(deadline=None) if _settings is None else _settings  # a check is many calls
+        return chosen(given(check=drawn())(test))
 
     return decorate
 

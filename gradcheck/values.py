@@ -1,10 +1,21 @@
 """Small things about values: complex numbers as real ones, copies, comparisons."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import leaves, tree
+
+Point = list[np.ndarray]  # the value of every float leaf of the arguments
+
+
+class Visit(NamedTuple):
+    """forward and backward at one point, for one dy. y and dy are flat and real, complex numbers as pairs."""
+
+    point: Point
+    y: np.ndarray
+    dy: np.ndarray
+    gradients: dict[int, np.ndarray]  # by float leaf
 
 
 def real(a: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.tools import cpu_mutations, gpu_mutations, judge_mutations, mutations, program_mutations
+from tests.tools import checker_mutations, cpu_mutations, gpu_mutations, judge_mutations, mutations, program_mutations
 from tests.tools.mutated import Copy, assert_caught, assert_in_place
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs tests in forks")
@@ -17,6 +17,7 @@ LISTS = [
     pytest.param(mutations.MUTATIONS, id="all"),
     pytest.param(program_mutations.FIRST, id="programs"),
     pytest.param(program_mutations.REST, id="programs, more", marks=pytest.mark.slow),
+    pytest.param(checker_mutations.MUTATIONS, id="checker"),
     pytest.param(judge_mutations.FIRST, id="judges"),
     pytest.param(judge_mutations.REST, id="judges, more", marks=pytest.mark.slow),
     pytest.param(cpu_mutations.MUTATIONS, id="cpu", marks=pytest.mark.slow),

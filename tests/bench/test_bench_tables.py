@@ -1,6 +1,7 @@
 """Known measurements in, known rows, verdicts and lines of text out."""
 
 from argparse import Namespace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from bench.measure.check import Allowed, allowed, compare
 from bench.measure.timing import Race, Times
 from bench.torch.configs import Config
 from ltbc.kernels.compare import tolerance
+from ltbc.kernels.cpu.machine import LEVEL
 from ltbc.nn import Settings
 from ltbc.nn.architecture import layers
 
@@ -50,9 +52,9 @@ def test_adadelta_moves_every_parameter_seven_times_and_a_half():
 
 
 @pytest.mark.parametrize("layer, work, backend, dtype, name, wanted", [
-    ("low.1", "forward", "cpu", "float32", "y", 12 * tolerance("float32", 72)),
+    ("low.1", "forward", "cpu", "float32", "y", tolerance("float32", 72)),  # 8 channels are not Winograd's
     ("low.1", "backward", "cpu", "float32", "db", tolerance("float32", 768)),
-    ("low.1", "forward", "cpu", "bfloat16", "y", 2 * tolerance("bfloat16", 72, "float16")),
+    ("low.1", "forward", "cpu", "bfloat16", "y", tolerance("bfloat16", 72, "float16", 0)),
     ("low.1", "forward", "gpu", "float16", "y", tolerance("float16", 72, "float16", 0)),
     ("color.1", "forward", "gpu", "float16", "y", tolerance("float16", 144, "float16", 1)),
     ("color.1", "backward", "gpu", "float16", "dx", tolerance("float16", 9 * 8 * 4, "float16", 1)),
@@ -64,6 +66,21 @@ def test_what_is_allowed(layer, work, backend, dtype, name, wanted):
     (case,) = [c for c in cases(SETTINGS, 32, 3) if (c.layer, c.work) == (layer, work) and c.op != "upsample2x"]
     stored = "float16" if dtype == "bfloat16" else None
     assert allowed(case, name, backend, dtype, stored).value == pytest.approx(wanted)
+
+
+@pytest.mark.skipif(LEVEL.tiles, reason="takes direct products")
+@pytest.mark.parametrize("layer, work, dtype, name, wanted", [
+    ("low.1", "forward", "float32", "y", 12 * tolerance("float32", 288)),
+    ("low.1", "backward", "float32", "dw", 12 * tolerance("float32", 3 * 32 * 32)),
+    ("low.1", "backward", "float32", "db", tolerance("float32", 3 * 32 * 32)),
+    ("low.1", "forward", "bfloat16", "y", 2 * tolerance("bfloat16", 288, "bfloat16")),
+    ("low.2", "forward", "float32", "y", 2 * tolerance("float32", 576)),  # of stride 2
+    ("low.0", "forward", "float32", "y", tolerance("float32", 9)),  # of one channel
+])  # fmt: skip
+def test_what_winograds_transforms_are_allowed(layer, work, dtype, name, wanted):
+    (case,) = [c for c in cases(replace(SETTINGS, width=0.5), 64, 3) if (c.layer, c.work) == (layer, work)]
+    assert allowed(case, name, "cpu", dtype).value == pytest.approx(wanted)
+    assert allowed(case, name, "cpu", dtype, ours=False).value <= allowed(case, name, "gpu", dtype).value
 
 
 @pytest.mark.parametrize("off, said", [(0.9, ""), (7.5, ""), (8.5, "1 of 10001 elements off"), (np.nan, "1 of 10001")])

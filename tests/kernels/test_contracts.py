@@ -67,6 +67,7 @@ def test_every_function_of_every_operation_is_tried_with_every_argument():
         for name, f in vars(import_module(f"ltbc.kernels.{op}")).items():
             if inspect.isfunction(f) and f.__module__ == f"ltbc.kernels.{op}":
                 found[f"{op}.{name}"] = set(inspect.signature(f).parameters)
+    del found["conv3x3.method"]  # of numbers alone
     found = {function: parameters for function, parameters in found.items() if "backend" in parameters}
     assert found.keys() == ALL.keys()
     for function, parameters in found.items():
@@ -87,7 +88,7 @@ def test_right_calls_reach_the_backend(function):
 
 
 def options(function, table):
-    names = inspect.signature(getattr(import_module(f"kernels.{function.split('.')[0]}"), function.split(".")[1]))
+    names = inspect.signature(getattr(import_module(f"ltbc.kernels.{function.split('.')[0]}"), function.split(".")[1]))
     known = table.keys() & set(names.parameters) - ({"out"} if function not in PREPARE else set())
     return [(name, table[name]) for name in sorted(known)]
 

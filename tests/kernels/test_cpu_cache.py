@@ -122,7 +122,7 @@ def edited(copy, each):
     modules = [module_name(path) for path, text in texts.items() if "@compiled" in text]
     below = {name: reachable(name, imports) & trees.keys() for name in modules}
     spread = lambda all: [all[round(i * (len(all) - 1) / (each - 1))] for i in range(each if all else 0)]  # noqa: E731
-    reached = set().union(*below.values()) - {"ltbc.kernels.cpu.progress", "ltbc.kernels.cpu.store"}
+    reached = set().union(*below.values()) - {"kernels.cpu.progress", "kernels.cpu.store"}
     return modules, below, [(path, text) for path, source in texts.items() if module_name(path) in reached
                             for text in dict.fromkeys(spread(list(constants(source))))]
 
@@ -131,7 +131,7 @@ def check_edits(copy, each):
     modules, below, edits = edited(copy, each)
     plain, *changed = keys(copy, modules, edits)
     assert len(plain) >= 25 and {module_name(path) for path, _ in edits} >= {
-        "ltbc.kernels.color", "ltbc.kernels.conv3x3.winograd", "ltbc.kernels.cpu.vector", "ltbc.kernels.cpu.tile"}
+        "kernels.color", "kernels.conv3x3.winograd", "kernels.cpu.vector", "kernels.cpu.tile"}
     seen = set()
     for (path, text), found in zip(edits, changed):
         if found is None:

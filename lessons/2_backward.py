@@ -14,7 +14,6 @@ from ltbc import program
 from ltbc.kernels import conv3x3
 
 program.begin()  # so that Ctrl-C and `| head` end it quietly
-
 rng = np.random.default_rng(0)
 x, w, b = rng.normal(size=(1, 4, 4, 2)), rng.normal(size=(3, 3, 2, 3)), rng.normal(size=3)
 

@@ -9,7 +9,6 @@ import sys
 
 os.environ["TRITON_INTERPRET"] = "1"  # before kernels are defined
 sys.path.insert(0, sys.path[0] + "/..")  # the project's folder
-
 from importlib.util import find_spec
 
 import numpy as np
@@ -23,7 +22,6 @@ from ltbc.kernels.fusion import gpu
 from ltbc.kernels.gpu import launch
 
 program.begin()  # so that Ctrl-C and `| head` end it quietly
-
 rng = np.random.default_rng(0)  # two images of 2 x 3 pixels, 4 mid-level channels, a global vector of 2, 3 outputs
 mid, vector = rng.normal(size=(2, 2, 3, 4)).astype("float32"), rng.normal(size=(2, 2)).astype("float32")
 w, b = rng.normal(size=(6, 3)).astype("float32"), rng.normal(size=3).astype("float32")

@@ -48,6 +48,14 @@ INNER = ("bench.gradients.measure",)  # started by `bench gradients`; its packag
 LESSONS = [name for name in PROGRAMS if name[0].isdigit()]
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Also where the tests run in the background of a shell, whose processes begin with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def run(command, stdout, **environment) -> tuple[int, str]:
     """(status, what it says on stderr)"""
     variables = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "80"} | environment

@@ -202,7 +202,7 @@ def test_odd_sizes_are_seen_whole_with_their_edges_repeated(height, width):
 def test_what_the_network_sees_keeps_its_proportions(size, longest, want):
     colorizer = Colorizer(Network(1 / 32, classes=2, global_size=32), render_size=longest)
     seen = []
-    colorizer.color = lambda codes, vector: seen.append(codes.shape) or np.zeros((999, 999, 2), np.float32)
+    colorizer.chroma_of = lambda codes, vector: seen.append(codes.shape) or np.zeros((999, 999, 2), np.float32)
     colorizer.predict(np.zeros(size, np.float32))
     assert seen == [want]
 

@@ -189,7 +189,7 @@ cupy.cuda.Device().use = use
     ids=["no CuPy", "no GPU"],
 )
 def test_without_cupy_or_gpu_the_error_says_what_to_do(before, message):
-    code = f"{before}\nfrom ltbc.kernels import launch; launch.target()"
+    code = f"{before}\nfrom ltbc.kernels.gpu import launch; launch.target()"
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment["PYTHONPATH"] = str(ROOT)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
     p.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     p.add_argument("--only", default="", metavar="TEXT", help="pairs whose name has this in it")
     p.add_argument("--largest", type=options.positive(int), default=10**7, help="elements (default 10 million)")
-    p.add_argument("--seconds", type=options.positive(float), default=20.0, help="for a pair and checker (default 20)")
+    p.add_argument("--seconds", type=options.positive(float), default=60.0, help="for a pair and checker (default 60)")
     p.add_argument("--csv", type=options.Path, metavar="FILE", help="also write the rows into this file")
     args = p.parse_args(argv)
     absent = missing()

@@ -161,7 +161,7 @@ def pages(rows: Rows, plots: list[str]) -> dict[str, str]:
     if checkers:
         lines = ["# Gradient checkers held against each other", "", f"Measured on {on(checkers[0])}.", "",
                  "`python -m bench gradcheck` runs each of them, with its own defaults, over the pairs of forward and "
-                 "backward in [bench/gradients](../../gradients). Seconds and calls are medians.", ""]  # fmt: skip
+                 "backward in [bench/gradients](../../gradients). Calls are medians, seconds means.", ""]  # fmt: skip
         found["gradcheck.md"] = "\n".join([*lines, *tables(checkers), ""])
     return found
 

@@ -156,7 +156,7 @@ def test_the_table():
         "| ours | 2 of 4 | 1 | 1 of 2 | 1 | 1 |",
         "| other | 2 of 3 | 0 | 1 of 1 | 0 | 0 |",
         "",
-        "| elements | checker | found | accused | forward calls: right, wrong | seconds: right, wrong |",
+        "| elements | checker | found | accused | calls: right, wrong | CPU seconds: right, wrong |",
         "| --- | --- | --- | --- | --- | --- |",
         "| up to 99 | ours | 1 of 3 | 0 of 1 | 3, 5 | 1.00 s, 1.00 s |",
         "| up to 99 | other | 2 of 3 | 1 of 1 | 3, 5 | 4.00 ms, 4.00 ms |",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bench.gradients import Pair, entry
-from bench.gradients.elementwise import SIZES
+from bench.gradients.elementwise import LARGE, SIZES
 
 
 @entry()
@@ -55,13 +55,13 @@ def rounding_down(rng, n):
     return Pair(np.floor, lambda dy, x: 0 * dy, {"x": rng.normal(size=7)}, wrong={"straight through": lambda dy, x: dy})
 
 
-@entry(10, 1000, 100_000)
+@entry(*SIZES)
 def square_root_near_zero(rng, n):
     return Pair(np.sqrt, lambda dy, x, y: dy / (2 * y), {"x": rng.uniform(0, 1, n) ** 4 + 1e-12}, takes="xy",
                 wrong={"with an eps": lambda dy, x, y: dy / (2 * y + 0.01)})  # fmt: skip
 
 
-@entry(10, 1000, 100_000)
+@entry(*SIZES)
 def logarithm_near_zero(rng, n):
     x = rng.lognormal(0, 3, n)
     return Pair(np.log, lambda dy, x: dy / x, {"x": x}, wrong={
@@ -137,7 +137,7 @@ def constant(rng, n):
         "a gradient, though nothing depends on x": lambda dy, x: x})  # fmt: skip
 
 
-@entry(*SIZES)
+@entry(*LARGE)
 def mean_of_squares(rng, n):
     def one_element(dy, x):
         dx = 2 * dy * x / x.size

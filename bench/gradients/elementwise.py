@@ -6,10 +6,11 @@ import numpy as np
 
 from bench.gradients import Pair, entry
 
-SIZES = 10, 1000, 100_000, 10_000_000
+SIZES = 10, 1000, 100_000
+LARGE = *SIZES, 10_000_000
 
 
-@entry(*SIZES)
+@entry(*LARGE)
 def tanh(rng, n):
     def one_element(dy, x, y):
         dx = dy * (1 - y * y)

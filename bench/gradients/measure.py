@@ -1,6 +1,6 @@
 """One checker over the corpus, in a process of its own: its memory and its crashes are its own, its time is limited.
 
-The limit counts the process's own seconds, so that other work on the machine brings nothing beyond it.
+Seconds are the processor's, so that other work on the machine counts for little.
 """
 
 from ltbc import program
@@ -73,12 +73,12 @@ def verdict(tool: str, case: Case, seconds: float) -> results.Row:
     found = row(tool, case, sum(a.size for a in Function(pair, calls).leaves))
     signal.signal(signal.SIGPROF, _late)
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         TOOLS[tool].check(pair, calls)
         mark = "passed"
     except Late:
-        mark = "late"
+        mark, said = "late", f"not within {seconds:g} s"
     except Cannot as error:
         mark, said = "cannot", str(error)
     except Exception as error:
@@ -89,7 +89,7 @@ def verdict(tool: str, case: Case, seconds: float) -> results.Row:
             mark = "crashed" if tool == "ours" and type(error).__name__ != "GradientError" else "alarm"
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-    return found | {"p50": time.perf_counter() - begun, "rounds": calls.n, "mark": mark, "note": said}
+    return found | {"p50": time.process_time() - begun, "rounds": calls.n, "mark": mark, "note": said}
 
 
 def _late(*_: Any) -> None:
@@ -97,19 +97,19 @@ def _late(*_: Any) -> None:
 
 
 def main(argument: str) -> None:
-    """A task of `measured`: a line of JSON a case. Where a right pair is late, the wrong ones of its entry are, too."""
+    """A task of `measured`: a line of JSON a case. Where a right pair is late, so are wrong and larger ones."""
     task = json.loads(argument)
     warnings.simplefilter("ignore")  # of logarithms and overflow; the verdict tells
     if hasattr(resource, "RLIMIT_DATA"):
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-    late: set[tuple[str, int]] = set()
+    late: set[str] = set()
     for case in selected(task["largest"], task["only"])[task["first"]:]:
-        if (case.entry, case.size) in late:
-            found = row(task["tool"], case) | {"mark": "late", "note": "as the right one"}
+        if case.entry in late:
+            found = row(task["tool"], case) | {"mark": "late", "note": "as the right one, or the smaller one"}
         else:
             found = verdict(task["tool"], case, task["seconds"])
         if found["mark"] == "late" and not case.fault:
-            late.add((case.entry, case.size))
+            late.add(case.entry)
         print(json.dumps(found), flush=True)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bench.gradients import Pair, entry
-from bench.gradients.elementwise import SIZES
+from bench.gradients.elementwise import LARGE, SIZES
 
 
 def softmax(x):
@@ -15,7 +15,7 @@ def softmax_backward(dy, y):
     return y * (dy - (dy * y).sum(-1, keepdims=True))
 
 
-@entry(*SIZES)
+@entry(*LARGE)
 def softmax_of_rows(rng, n):
     return Pair(softmax, softmax_backward, {"x": rng.normal(size=(max(2, n // 5), 5))}, takes="y", wrong={
         "divides by the batch size": lambda dy, y: softmax_backward(dy, y) / len(y),

@@ -1,7 +1,7 @@
 """What the rows of `python -m bench gradcheck` come to, as tables in Markdown."""
 
-from collections.abc import Iterable
-from statistics import median
+from collections.abc import Callable, Iterable
+from statistics import mean, median
 
 from bench.results import Row, seconds
 
@@ -14,7 +14,7 @@ def tables(rows: list[Row]) -> list[str]:
     lines = ["| checker | wrong ones found | told from the right one | right ones accused | cannot | not in time |",
              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     lines += [f"| {tool} | {' | '.join(summary([row for row in rows if row['config'] == tool]))} |" for tool in tools]
-    lines += ["", "| elements | checker | found | accused | forward calls: right, wrong | seconds: right, wrong |",
+    lines += ["", "| elements | checker | found | accused | calls: right, wrong | CPU seconds: right, wrong |",
               "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     low = -1
     for name, high in BINS.items():
@@ -41,7 +41,8 @@ def by_size(rows: list[Row]) -> list[str]:
     wrong, right = judged(rows)
     found, accused = sum(row["mark"] == "alarm" for row in wrong), sum(row["mark"] != "passed" for row in right)
     return [f"{found} of {len(wrong)}", f"{accused} of {len(right)}",
-            middle(right, wrong, "rounds", "{:g}".format), middle(right, wrong, "p50", seconds)]  # fmt: skip
+            both(right, wrong, lambda some: f"{median(row['rounds'] for row in some):g}"),
+            both(right, wrong, lambda some: seconds(mean(row["p50"] for row in some)))]  # fmt: skip
 
 
 def judged(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
@@ -50,9 +51,8 @@ def judged(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     return [row for row in there if row["work"]], [row for row in there if not row["work"]]
 
 
-def middle(right: list[Row], wrong: list[Row], column: str, text) -> str:
-    """Medians."""
-    return ", ".join(text(median(row[column] for row in some)) if some else "-" for some in (right, wrong))
+def both(right: list[Row], wrong: list[Row], text: Callable[[list[Row]], str]) -> str:
+    return ", ".join(text(some) if some else "-" for some in (right, wrong))
 
 
 def lacking(rows: list[Row]) -> list[str]:

@@ -51,12 +51,27 @@ def test_every_convention_at_a_kink_passes(f, backward, x, seed):
     assert "checked beside it" in str(check_gradients(f, backward, {"x": x}, seed=seed))
 
 
-def test_a_narrow_step_between_two_kinks_is_not_accused():
-    """Its slope of 1 lies outside of what both sides show from afar, and inside nearby."""
-    def forward(x):
-        return np.where(abs(x) < 1e-5, x, 1e-5 * np.sign(x) + 0.1 * (x - 1e-5 * np.sign(x)))
+@pytest.mark.parametrize("seed", range(5))
+def test_ties_are_seen_among_many(seed):
+    """Other elements of y do not make up for them: some are tried alone."""
+    x = np.round(np.random.default_rng(seed).normal(size=(40, 3)))
+    with pytest.raises(GradientError, match="at a kink"):
+        check_gradients(largest, lambda dy, x: dy[:, None] * tied(x), {"x": x}, seed=seed)
 
-    check_gradients(forward, lambda dy, x: dy * np.where(abs(x) < 1e-5, 1, 0.1), {"x": np.array([0.0, 1.0, -2.0])})
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_narrow_step_between_two_kinks_is_not_accused(seed):
+    """Its slope of 1 lies outside of what both sides show from afar, and inside nearby; abs keeps all steps from being
+    smooth."""
+
+    def forward(x):
+        narrow = np.where(abs(x) < 1e-5, x, 1e-5 * np.sign(x) + 0.1 * (x - 1e-5 * np.sign(x)))
+        return np.where(np.arange(4) == 3, abs(x), narrow)
+
+    def backward(dy, x):
+        return dy * np.where(np.arange(4) == 3, np.sign(x), np.where(abs(x) < 1e-5, 1, 0.1))
+
+    check_gradients(forward, backward, {"x": np.array([0.0, 1.0, -2.0, 0.0])}, seed=seed)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])

@@ -3,6 +3,7 @@
 from tests.tools.mutations import of
 
 CLEAR, STATE = "tests/gradcheck/test_all_clear.py::", "tests/gradcheck/test_state.py::"
+FOUND = "tests/gradcheck/test_corpus_findings.py::"
 CHECK, DOMAINS = "tests/gradcheck/test_check.py::", "tests/gradcheck/test_domains.py::"
 MUTATIONS = [
     *of(
@@ -47,6 +48,19 @@ MUTATIONS = [
         ("one direction fewer", "for k in range(self.options.directions):",
          "for k in range(self.options.directions - 1):",
          "tests/gradcheck/test_messages.py::test_the_result_prints_as_a_table"),
+    ),
+    *of(
+        "gradcheck/kinks.py",
+        ("impossible slopes passed over", "if low - room <=", "if True or low - room <=",
+         FOUND + "test_impossible_slopes_at_a_kink_are_wrong"),
+        ("others make up for ties", "[:ALONE]", "[:0]", FOUND + "test_ties_are_seen_among_many"),
+        ("accused at one step", "for k in OUTSIDE)", "for k in ())",
+         FOUND + "test_a_narrow_step_between_two_kinks_is_not_accused"),
+    ),
+    *of(
+        "gradcheck/gradients.py",
+        ("float64 though code rounds inside", "pair.narrow() if isinstance(error, Unproved) else pair.reorder()",
+         "pair.reorder()", FOUND + "test_what_rounds_in_secret_is_checked_in_the_dtypes_given"),
     ),
     *of(
         "gradcheck/adjoint.py",

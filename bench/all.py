@@ -22,7 +22,7 @@ QUICK = {  # a rehearsal: everything is run once, and small
     "network": ["--quick", "--minutes", "0.3", "--width", "0.1", "--size", "64"],
     "scaling": ["--width", "0.1", "--size", "64", "--sides", "64", "96", "128", "--batches", "1", "2", "4",
                 "--widths", "0.1", "0.15", "0.2"],
-}  # fmt: skip
+}
 
 
 def main(argv: list[str]) -> int:

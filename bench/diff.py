@@ -112,13 +112,13 @@ def case_rows(
         error, largest, mean = errors(to_float64(got[name]), want[name])
         in_network = relative_error(whole[name], exact[name])
         print(COLUMNS.format(case.layer, name, f"{error:.1e}", f"{largest:.1e}", f"{mean:.1e}", f"{limit.value:.1e}",
-                             f"{in_network:.1e}", "WRONG" if mark else "", limit.reason), flush=True)  # fmt: skip
+                             f"{in_network:.1e}", "WRONG" if mark else "", limit.reason), flush=True)
         rows.append({
             "command": "diff", "backend": backend, "dtype": dtype, "op": case.op, "layer": case.layer,
             "work": f"{case.work}: {name}", "batch": case.batch, "size": args.size, "width": args.width,
             "quantity": "relative error", "p50": error, "p80": largest, "tolerance": limit.value, "mark": mark,
             "note": f"mean {mean:.2e}, tolerance from {limit.reason}, in network {in_network:.2e}",
-        })  # fmt: skip
+        })
     return rows
 
 

@@ -135,7 +135,7 @@ def describe(compiled: Any, args: list, gpu: Gpu, flop: int, dtype: str) -> dict
         "atomics": sum(found.whole[a] for a in ATOMICS),
         "flop": flop, "bytes_min": sum(arrays.values()),
         "roofline_s": max(flop / gpu.flops[dtype], sum(arrays.values()) / gpu.bandwidth),
-    }  # fmt: skip
+    }
 
 
 def occupancy(gpu: Gpu, registers: int, shared: int, warps: int) -> float:

@@ -26,7 +26,7 @@ from ltbc.nn.network import as_dtype
 
 COLUMNS = "{:<18} {:<12} {:<9} {:>9} {:>19} {:>8} {:>7} {:>6} {:>8} {:>7} {:>9} {:>6} {:>13} {}"
 HEADER = ("operation", "layer", "work", "median", "20 to 80 %", "TFLOP/s", "matrix", "done", "GB/s", "memory",
-          "PyTorch", "ratio", "20 to 80 %", "")  # fmt: skip
+          "PyTorch", "ratio", "20 to 80 %", "")
 SHORT = {"value_and_gradient": "both"}
 
 
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     own = load(args.with_, args.op) if args.with_ else None
     pairs, table, failed = options.chosen(args), results.Table(args.csv), 0
     print(f"{machine()['gpu'] or machine()['cpu']}, {core_count()} cores; width {args.width:g}, "
-          f"{args.size}x{args.size}, batch {args.batch}; ratio = PyTorch's time / ours")  # fmt: skip
+          f"{args.size}x{args.size}, batch {args.batch}; ratio = PyTorch's time / ours")
     for backend, dtype in pairs:
         configure(backend)
         found = [case for case in cases(options.settings(args), args.size, args.batch) if selected(case, args, own)]
@@ -145,7 +145,7 @@ def row(
         "memory_share": traffic / t / limits.bytes, **figures,
         "ceiling_tflops": limits.flops / 1e12, "ceiling_gbytes_s": limits.bytes / 1e9,
         "mark": (ratio or Spread(t, low, high)).mark(found.others),
-    }  # fmt: skip
+    }
 
 
 def done(case: Case, dtype: str) -> float:
@@ -168,4 +168,4 @@ def print_row(case: Case, name: str, line: results.Row, found: Race) -> None:
         results.seconds(line["p50"]), f"{results.seconds(line['p20'])} to {results.seconds(line['p80'])}",
         *products, f"{line['gbytes_s']:.1f}", f"{line['memory_share']:.0%}",
         results.seconds(min(rivals)) if rivals else "-", *ratio, line["mark"],
-    ).rstrip(), flush=True)  # fmt: skip
+    ).rstrip(), flush=True)

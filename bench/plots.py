@@ -17,7 +17,7 @@ from bench.results import Row, seconds  # noqa: E402
 OURS, TORCH = "#1f6f8b", "#d98e3f"
 COLORS = {"conv3x3": "#1f6f8b", "upsample2x_conv3x3": "#7b3294", "linear": "#2ca25f", "fusion": "#c51b7d",
           "upsample2x": "#999999", "adadelta": "#e6550d", "chroma_loss": "#8c6d31", "class_loss": "#bd9e39",
-          "color": "#3182bd"}  # fmt: skip
+          "color": "#3182bd"}
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 110})
 
 
@@ -59,18 +59,18 @@ def roofline(rows: list[Row], path: Path) -> None:
                 ax.plot(intensity(row), rival["tflops"], shape, mfc="white", mec=color, markersize=6)
             ax.plot(intensity(row), row["tflops"], shape, color=color, markersize=6)
         ax.set(xscale="log", yscale="log", xlim=x, ylim=(low, 2 * max(products, *(r["tflops"] for r in rows))),
-               xlabel="FLOPs a byte (each array moved once)", ylabel="TFLOP/s")  # fmt: skip
+               xlabel="FLOPs a byte (each array moved once)", ylabel="TFLOP/s")
         ax.grid(alpha=0.2)
         ax.text(edge, products * 1.1, f"matrix unit {products:.3g} TFLOP/s")
         if max(r["tflops"] for r in ours) > products:
             ax.text(0.01, 0.98, "above the roof: Winograd, with fewer products than the formula counts", color="grey",
-                    transform=ax.transAxes, va="top", fontsize=9)  # fmt: skip
+                    transform=ax.transAxes, va="top", fontsize=9)
         figure.draw_without_rendering()  # fixes the scales, from which the slope of the text follows
         start = x[0] * 1.2
         ends = ax.transData.transform([(start, start * traffic), (edge, edge * traffic)])
         slope = np.degrees(np.arctan2(*(ends[1] - ends[0])[::-1]))
         ax.text(start, start * traffic / 1e3 * 1.3, f"memory {traffic:.3g} GB/s", rotation=slope,
-                rotation_mode="anchor")  # fmt: skip
+                rotation_mode="anchor")
         ax.set_title(title(ours[0]), loc="left")
         keys = [Line2D([], [], color=COLORS[op], linewidth=4, label=op) for op in dict.fromkeys(r["op"] for r in ours)]
         shapes = [("o", "forward", "grey"), ("s", "backward", "grey"), ("o", "PyTorch", "white")]
@@ -104,7 +104,7 @@ def layers(rows: list[Row], path: Path) -> None:
                 if row and row["ratio"]:
                     text = f"{row['ratio']:.2f}x{'?' if row['mark'] else ''}"
                     ax.text(ends[i] * 1e3 + max(ends) * 15, i, text, va="center", fontsize=8,
-                            color="black" if row["ratio"] >= 1 else "firebrick")  # fmt: skip
+                            color="black" if row["ratio"] >= 1 else "firebrick")
             ax.set(title=work, xlabel="milliseconds (whisker: 20 to 80 %)", xlim=(0, max(ends) * 1.15e3))
         axes[0].set_yticks(range(len(names)), [name[0] for name in names])
         axes[0].set_ylim(len(names) - 0.4, -0.6)
@@ -149,11 +149,11 @@ def network(rows: list[Row], path: Path) -> None:
             ax.set(xscale="log")
             ax.grid(axis="both", alpha=0.25)
             ax.xaxis.set(major_locator=LogLocator(subs=(1, 1.5, 2, 3, 5, 7)), minor_locator=NullLocator(),
-                         major_formatter=FuncFormatter(lambda v, _: f"{v:g}"))  # fmt: skip
+                         major_formatter=FuncFormatter(lambda v, _: f"{v:g}"))
             ax.tick_params(labelbottom=True)
         axes[-1, 0].set_xlabel("PyTorch's time / ours (right of the line: ours is faster)")
         dots = [Line2D([], [], color=color, marker="o", linestyle="", label=f"batch {batch}")
-                for batch, color in zip(batches, BATCHES)]  # fmt: skip
+                for batch, color in zip(batches, BATCHES)]
         figure.legend(handles=dots, loc="outside lower center", ncols=len(dots), frameon=False)
         figure.suptitle(title({**rows[0], "batch": ""}), fontsize=11)
 

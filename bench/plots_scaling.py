@@ -29,7 +29,7 @@ PANELS = (
     Panel("a training step over processes", {"processes": "sharing cores and batch",
                                              "processes, a core each": "a core and pictures each"},
           "processes", lambda r: float(r["config"].split()[0])),
-)  # fmt: skip
+)
 COLORS = (OURS, TORCH, "#7b3294")
 QUANTITIES = {"seconds": ("seconds", 1), "bytes": ("GiB", 2**-30)}
 
@@ -82,9 +82,9 @@ def limits(ax: Any, panel: Panel, rows: list[Row]) -> None:
     ax.set_ylim(low / 1.1, high * (high / low) ** (0.13 * len(panel.series)) * 1.1)
     steps = (1, 2, 5) if high > 8 * low else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8)
     ax.yaxis.set(major_locator=LogLocator(subs=steps), minor_locator=NullLocator(),
-                 major_formatter=FuncFormatter(lambda v, _: f"{v:g}"))  # fmt: skip
+                 major_formatter=FuncFormatter(lambda v, _: f"{v:g}"))
     ax.grid(alpha=0.2)
     ticks = {panel.n(r): f"{r['size']}\N{SUPERSCRIPT TWO}" if panel.label == "pixels" else f"{panel.n(r):g}"
-             for r in rows}  # fmt: skip
+             for r in rows}
     ax.set_xticks(list(ticks), list(ticks.values()), rotation=45 if panel.label == "pixels" else 0)
     ax.xaxis.set_minor_locator(NullLocator())

@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     p = argparse.ArgumentParser(prog="python -m bench report", description=__doc__)
     p.add_argument("folders", nargs="*", type=Path, help="default: every folder of bench/results")
     p.add_argument("--readme", nargs="?", const=ROOT / "README.md", type=Path, metavar="FILE",
-                   help="also put the summary into this file (default README.md) between its markers")  # fmt: skip
+                   help="also put the summary into this file (default README.md) between its markers")
     args = p.parse_args(argv)
     folders = args.folders or sorted(f for f in RESULTS.glob("*") if any(f.glob("*.csv")))
     if not folders:
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
 def rows_of(folder: Path) -> Rows:
     """Of all CSV files there."""
     rows = [row for file in sorted(folder.glob("*.csv"), key=lambda f: f.stem)
-            for row in results.read(file)]  # fmt: skip
+            for row in results.read(file)]
     if not rows:
         raise BenchError(f"{folder}: no CSV with results in it")
     return rows
@@ -61,13 +61,13 @@ def pictures(rows: Rows) -> dict[str, Callable[[Path], None]]:
     for command, draws in {
         "kernels": {"layers": plots.layers, "roofline": plots.roofline}, "network": {"network": plots.network},
         "scaling": {"scaling": plots_scaling.scaling},
-    }.items():  # fmt: skip
+    }.items():
         measured = [row for row in of(rows, command=command) if row["p50"]]
         for i, (backend, dtype) in enumerate(dict.fromkeys((r["backend"], r["dtype"]) for r in measured)):
             some = of(measured, backend=backend, dtype=dtype)
             if command != "kernels" or any(row["tflops"] for row in of(some, config="ours")):
                 made |= {f"{name}{f'-{backend}-{dtype}' * bool(i)}.png": partial(draw, some)
-                         for name, draw in draws.items()}  # fmt: skip
+                         for name, draw in draws.items()}
     if errors := [row for row in of(rows, command="diff") if row.get("tolerance")]:
         made["diff.png"] = partial(plots.diff, errors)
     return made
@@ -78,7 +78,7 @@ def summaries(found: dict[Path, Rows]) -> str:
     *others, folder = sorted(found, key=lambda folder: (max(row["date"] for row in found[folder]), folder.name))
     lines = [summary(found[folder], folder, list(pictures(found[folder])))]
     lines += [f"Also measured: [{place(other)}]({place(other)}/README.md), on {on(found[other][0])}.\n"
-              for other in others]  # fmt: skip
+              for other in others]
     return "\n".join(lines)
 
 
@@ -161,7 +161,7 @@ def pages(rows: Rows, plots: list[str]) -> dict[str, str]:
     if checkers:
         lines = ["# Gradient checkers held against each other", "", f"Measured on {on(checkers[0])}.", "",
                  "`python -m bench gradcheck` runs each of them, with its own defaults, over the pairs of forward and "
-                 "backward in [bench/gradients](../../gradients). Calls are medians, seconds means.", ""]  # fmt: skip
+                 "backward in [bench/gradients](../../gradients). Calls are medians, seconds means.", ""]
         found["gradcheck.md"] = "\n".join([*lines, *tables(checkers), ""])
     return found
 
@@ -169,7 +169,7 @@ def pages(rows: Rows, plots: list[str]) -> dict[str, str]:
 def page(rows: Rows, plots: list[str]) -> str:
     """Everything of one machine but for gradient checkers."""
     lines = [f"# {rows[0]['gpu'] or rows[0]['cpu']}", "", f"Measured on {on(rows[0])}.",
-             "Ratio: PyTorch's time / ours.", ""]  # fmt: skip
+             "Ratio: PyTorch's time / ours.", ""]
     lines += [line for plot in plots for line in (f"![{plot.removesuffix('.png')}]({plot})", "")]
     network = of(rows, command="network")
     if network:
@@ -219,7 +219,7 @@ def scaling_table(rows: Rows) -> list[str]:
         time = f"{results.seconds(r['p50'])} | {results.seconds(r['p20'])} to {results.seconds(r['p80'])}" \
             if r["p50"] else "- | -"
         lines.append(f"| {r['work']} | {r['batch']} | {r['size']} | {r['width']} | {r['config']} | {time} "
-                     f"| {''.join(memory) or '-'} | {r['mark'] or r['note']} |")  # fmt: skip
+                     f"| {''.join(memory) or '-'} | {r['mark'] or r['note']} |")
     lines += ["", "Growth:", ""]
     for r in of(rows, config="growth"):
         value = results.size(r["p50"]) if r["quantity"].startswith("bytes") else f"{r['p50']:.2f}"

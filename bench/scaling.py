@@ -29,7 +29,7 @@ STUDIES = {  # what each consists of, as `work` of the CSV's rows, with what it 
     "colorize": {"colorize": "pixels"}, "file": {"file": "pixels", "file, full size": "pixels"},
     "batch": {"batch": "pictures"}, "width": {"width": "width"},
     "processes": {"processes": "processes", "processes, a core each": "processes"},
-}  # fmt: skip
+}
 COLUMNS = "{:<22} {:>13} {:>9} {:>19} {:>9} {}"
 HEADER = ("what", "", "median", "20 to 80 %", "memory", "")
 
@@ -82,25 +82,25 @@ def points(work: str, args: argparse.Namespace) -> Iterator[Point]:
     if work == "colorize":
         for side in args.sides:
             yield Point(f"{side}x{side}", side**2, row(1, side, args.width),
-                        network(work="forward", batch=1, size=[side, side], width=args.width))  # fmt: skip
+                        network(work="forward", batch=1, size=[side, side], width=args.width))
     elif work.startswith("file"):
         render = "full" if work != "file" else ""
         for side in args.sides[::2]:
             yield Point(f"{side}x{side}", side**2, row(1, side, args.width),
-                        partial(programs.colorize, side, width=args.width, render=render, **same))  # fmt: skip
+                        partial(programs.colorize, side, width=args.width, render=render, **same))
     elif work in ("batch", "width"):
         over = [(n, args.width, n) for n in args.batches] if work == "batch" else [
-            (args.batch, width, width) for width in args.widths]  # fmt: skip
+            (args.batch, width, width) for width in args.widths]
         for batch, width, n in over:
             yield Point(f"{work} {n:g}", n, row(batch, args.size, width),
-                        network(work="step", batch=batch, size=[args.size] * 2, width=width))  # fmt: skip
+                        network(work="step", batch=batch, size=[args.size] * 2, width=width))
     else:
         alone = work != "processes"
         for n in args.processes if args.backend == "cpu" or not alone else ():
             batch = args.batch * (n if alone else 1)
             yield Point(f"{n}, batch {batch}", n, row(batch, args.size, args.width) | {"config": f"{n} processes"},
                         partial(programs.train, n, batch, args.size, args.width, args.backend, args.dtype,
-                                alone))  # fmt: skip
+                                alone))
 
 
 def study(work: str, unit: str, found: Iterator[Point], args: argparse.Namespace, table: results.Table) -> None:
@@ -117,10 +117,10 @@ def study(work: str, unit: str, found: Iterator[Point], args: argparse.Namespace
         mark = t.mark(got["others"])
         print(COLUMNS.format(work, point.label, results.seconds(t.median),
               f"{results.seconds(t.low)} to {results.seconds(t.high)}", results.size(got["bytes"]), mark).rstrip(),
-              flush=True)  # fmt: skip
+              flush=True)
         times = {"p50": t.median, "p20": t.low, "p80": t.high, "rounds": len(got["seconds"]), "mark": mark}
         table.add([point.columns | {"quantity": "seconds"} | times,
-                   point.columns | {"quantity": "bytes", "p50": got["bytes"]}])  # fmt: skip
+                   point.columns | {"quantity": "bytes", "p50": got["bytes"]}])
         measured.append((point.n, t.median, got["bytes"]))
     table.add(growths(work, unit, measured, args))
 
@@ -136,9 +136,9 @@ def growths(
     if work.startswith("file"):
         (t, each), (held, more) = line(n / 1e6, seconds), line(n / 1e6, size)
         print(f"{work}: time grows like {t:.2f} s + {each:.2f} s a megapixel, memory like {results.size(held)} + "
-              f"{results.size(more)} a megapixel")  # fmt: skip
+              f"{results.size(more)} a megapixel")
         found = {"seconds at the start": t, "seconds a megapixel": each, "bytes at the start": held,
-                 "bytes a megapixel": more}  # fmt: skip
+                 "bytes a megapixel": more}
         return [columns | {"quantity": quantity, "p50": value, "note": "a + b n"} for quantity, value in found.items()]
     fits = {"seconds": growth(n, seconds), "bytes": growth(n, size)}
     few = len(measured) == 2
@@ -147,7 +147,7 @@ def growths(
     note = f"{unit}^k, " + ("of two points" if few else "+- one standard error")
     return [columns | {"quantity": f"exponent of {what}", "p50": k, "note": note}
             | ({} if few else {"p20": k - error, "p80": k + error})
-            for what, (k, error) in fits.items()]  # fmt: skip
+            for what, (k, error) in fits.items()]
 
 
 def growth(n: Any, values: Any) -> tuple[float, float]:

@@ -162,5 +162,5 @@ def conditions(row: dict) -> tuple:
 def write(path: Path, table: dict[str, list[dict]]) -> None:
     """One row a line."""
     kernels = [f'  "{name}": [\n' + ",\n".join(f"    {json.dumps(row)}" for row in rows) + "\n  ]"
-               for name, rows in table.items()]  # fmt: skip
+               for name, rows in table.items()]
     path.write_text("{\n" + ",\n".join(kernels) + "\n}\n")

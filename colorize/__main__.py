@@ -49,22 +49,22 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "ltbc colorize", description="Colors photographs and keeps their luminance.",
         epilog="ltbc serve opens a page in the browser that does the same; "
         "ltbc export --onnx FILE writes the network for other programs.",
-    )  # fmt: skip
+    )
     add = parser.add_argument
     add("photos", nargs="+", metavar="PHOTO", help="files, folders (with all that is in them) or patterns")
     add("--out", required=True, metavar="PATH", help="the file to write, or a folder")
     options.add_network(parser)
     add("--style", metavar="PHOTO", help="take the global features from this photograph")
     add("--blend", type=options.part, default=1.0, metavar="PART", help="of the style's features in the mixture with "
-        "the picture's own, 0 to 1 (default 1)")  # fmt: skip
+        "the picture's own, 0 to 1 (default 1)")
     add("--saturation", type=options.factor, default=1.0, metavar="FACTOR", help="multiply the chroma (default 1)")
     add("--top", type=options.count, default=0, metavar="K", help="print the K most probable scenes")
     add("--render-size", type=options.size, metavar="PIXELS", help="longest side of what the network sees, or `full` "
-        "(default: 3 times the side that its global branch sees)")  # fmt: skip
+        "(default: 3 times the side that its global branch sees)")
     add("--preview", action="store_true", help="write one labelled sheet a photograph, with several render sizes and "
-        "saturations to choose from, instead of the photograph in color")  # fmt: skip
+        "saturations to choose from, instead of the photograph in color")
     add("--suffix", type=options.suffix, metavar=".png", help="ending of the files in the folder (default: the input's "
-        "where its format keeps the luminance, else .png)")  # fmt: skip
+        "where its format keeps the luminance, else .png)")
     add("--force", action="store_true", help="overwrite what exists")
     return parser.parse_args(arguments)
 

@@ -130,7 +130,7 @@ class Graph:
         if spec.op == "upsample2x_conv3x3":
             scales = self.weight("twice", np.array([1, 1, 2, 2], np.float32))
             x = self.node("Resize", x, "", scales, mode="nearest", nearest_mode="floor",
-                          coordinate_transformation_mode="asymmetric")  # fmt: skip
+                          coordinate_transformation_mode="asymmetric")
         filters = self.weight(f"{spec.name}.weight", w.transpose(3, 2, 0, 1))
         return self.activation(spec, self.node("Conv", x, filters, bias, pads=[1] * 4, strides=[spec.stride] * 2))
 

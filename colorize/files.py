@@ -46,7 +46,7 @@ def color_file(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
         height, width = picture.luminance.shape
         why = f" ({images.one_line(error)})" if error.args else ""
         raise ImageError(f"{job.source}: not enough memory for {width} x {height} pixels{why}; raise --max-memory, "
-                         "close other programs, or make it smaller") from None  # fmt: skip
+                         "close other programs, or make it smaller") from None
     except (FileExistsError, NotADirectoryError):
         raise ImageError(f"{job.target}: cannot be written ({job.target.parent} is not a folder)") from None
     except OSError as error:
@@ -61,7 +61,7 @@ def check_memory(source: Path, colorizer: Colorizer) -> None:
     needed += memory.resident()
     if size and colorizer.max_memory and needed > colorizer.max_memory:
         raise ImageError(f"{source}: {size} may take {memory.told(needed)} of memory, over the limit of "
-                         f"{memory.told(colorizer.max_memory)}; raise --max-memory, or make it smaller")  # fmt: skip
+                         f"{memory.told(colorizer.max_memory)}; raise --max-memory, or make it smaller")
 
 
 def report(job: Job, colored: Colored, picture: Picture, notes: list, colorizer: Colorizer, top: int) -> list[str]:

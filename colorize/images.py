@@ -27,7 +27,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF")  # no others, wha
 READ = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif"))
 WRITE = {
     ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG",
-}  # fmt: skip
+}
 LOSSY = ("JPEG",)
 JPEG_SEGMENT = 65_500  # bytes of EXIF or XMP that a JPEG can hold
 BITS, MAKER_NOTE = 258, 0x927C  # tags

@@ -86,7 +86,7 @@ def guided(chroma: Chroma, luminance: np.ndarray, rows: slice, width: int) -> np
         raise ValueError("colorize: guided upsampling needs the grey codes at the chroma's samples")
     above, below, down = neighbours(np.arange(rows.start, rows.stop), len(luminance), chroma.extent[0])
     left, right, across = (x.astype(np.float32) if x.dtype.kind == "f" else x
-                           for x in neighbours(np.arange(width), width, chroma.extent[1]))  # fmt: skip
+                           for x in neighbours(np.arange(width), width, chroma.extent[1]))
     grey, down = luminance[rows], down.astype(np.float32)[:, None]
     total = np.zeros((*grey.shape, chroma.values.shape[2]), np.float32)
     sum_of_weights = np.zeros_like(grey)

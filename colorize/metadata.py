@@ -34,7 +34,7 @@ STORAGE = frozenset((  # TIFF tags about how the old pixels were stored and whic
     *range(254, 260), *range(262, 270), 273, *range(277, 282), 284, *range(288, 294), 301, *range(317, 326),
     *range(330, 335), *range(336, 348), *range(512, 522), *range(529, 533), XMP_TIFF_TAG, PROFILE_TIFF_TAG,
     37724,
-))  # fmt: skip
+))
 
 
 @dataclass

@@ -15,7 +15,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--weights", metavar="FILE", help="a trained network; default: the one beside the program, if there is one")
     add("--max-memory", type=memory_size, metavar="2G", help="memory that the program may take: large pictures go "
-        "through the network in tiles, with the same result (default: most of what the machine has left)")  # fmt: skip
+        "through the network in tiles, with the same result (default: most of what the machine has left)")
     add("--backend", choices=("reference", "cpu", "gpu"), help="default: the fastest that this machine has")
     add("--dtype", choices=("float32", "bfloat16", "float16"), help="of the activations; default: the backend's best")
 

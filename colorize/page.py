@@ -66,25 +66,25 @@ class Page:
             small = thumbnails(self.examples, self.folder / "examples")
             gr.Markdown("Or try one of these", elem_classes="part")
             self.tried = gr.Gallery(small, show_label=False, columns=4, height="auto", object_fit="cover",
-                                    allow_preview=False, interactive=False, buttons=[], elem_id="examples")  # fmt: skip
+                                    allow_preview=False, interactive=False, buttons=[], elem_id="examples")
         self.saturation = gr.Slider(0, 2, 1, step=0.05, label="Saturation", elem_id="saturation", buttons=[])
         own = self.colorizer.render_size or 0
         sizes = [(str(n), n) for n in (own // 2, own, 2 * own)] + [("full size", FULL)]
         self.render = gr.Radio(sizes, value=own, label="Render size", elem_id="render",
-                               info="pixels the network sees: few for broad colors, many for details")  # fmt: skip
+                               info="pixels the network sees: few for broad colors, many for details")
         with gr.Accordion("Style of another photograph", open=False, visible=self.scenic, elem_id="style-part"):
             self.style = gr.File(label="Its global features replace the picture's own", file_types=KINDS, height=120,
-                                 elem_id="style")  # fmt: skip
+                                 elem_id="style")
             self.blend = gr.Slider(0, 1, 1, step=0.05, label="Blend", elem_id="blend", buttons=[])
 
     def lay_out_result(self) -> None:
         self.problems = gr.HTML(visible=False, elem_id="told")
         self.empty = gr.HTML(EMPTY)
         self.slider = gr.ImageSlider(show_label=False, interactive=False, visible=False, max_height=620,
-                                     buttons=["fullscreen"], elem_id="slider")  # fmt: skip
+                                     buttons=["fullscreen"], elem_id="slider")
         self.caption = gr.Markdown(visible=False, elem_id="caption")
         self.strip = gr.Gallery(visible=False, show_label=False, columns=6, height="auto", object_fit="cover",
-                                allow_preview=False, interactive=False, buttons=[], elem_id="photos")  # fmt: skip
+                                allow_preview=False, interactive=False, buttons=[], elem_id="photos")
         with gr.Row():
             self.one = gr.Button("Download", variant="primary", visible=False, elem_id="one")
             self.all = gr.Button("Download all as ZIP", visible=False, elem_id="all")
@@ -170,7 +170,7 @@ class Page:
             gr.Gallery([str(p.thumbnail) for p in photos], visible=len(photos) > 1, selected_index=session.at),
             gr.Button(f"Download {ending(photo.source)}", visible=True), gr.Button(visible=len(photos) > 1),
             gr.Label({name.replace("_", " "): p for name, p in scenes.items()} or None, visible=bool(scenes)),
-        ]  # fmt: skip
+        ]
 
     def make_one(self, request: gr.Request, *choice: Any) -> list:
         return self.made(self.session(request), choice, alone=True)

@@ -24,19 +24,19 @@ MISSING = "the page needs the package gradio: pip install 'let-there-be-color[se
 GRADIO = {
     "GRADIO_SERVER_PORT": str(FIRST_PORT), "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-}  # fmt: skip
+}
 
 
 def main(arguments: list[str]) -> int:
     """Runs the command line after `serve` until it is interrupted."""
     parser = argparse.ArgumentParser("ltbc serve", description="Opens a page on this machine that "
-                                     "colors photographs; nothing is sent anywhere.")  # fmt: skip
+                                     "colors photographs; nothing is sent anywhere.")
     add = parser.add_argument
     add("--port", type=options.port, help=f"default: the first free one from {FIRST_PORT}")
     add("--max-upload", type=options.memory_size, default=options.memory_size("200M"), metavar="200M",
-        help="size of a file that is taken (default 200M)")  # fmt: skip
+        help="size of a file that is taken (default 200M)")
     add("--max-megapixels", type=options.count, default=100, metavar="100",
-        help="size of a photograph that is taken (default 100)")  # fmt: skip
+        help="size of a photograph that is taken (default 100)")
     options.add_network(parser)
     chosen = parser.parse_args(arguments)
     if find_spec("gradio") is None:
@@ -67,7 +67,7 @@ def run(colorizer: Colorizer, folder: Path, chosen: argparse.Namespace) -> None:
             server_name=HOST, server_port=chosen.port, share=False, quiet=True, prevent_thread_lock=True,
             max_file_size=chosen.max_upload, run_history=False, footer_links=[], enable_monitoring=False,
             ssr_mode=False, mcp_server=False, pwa=False, show_error=True, **page.look(),
-        )  # fmt: skip
+        )
         print(f"{url}  (nothing leaves this machine; Ctrl-C ends it)", flush=True)
         threading.Event().wait()
     finally:

@@ -80,7 +80,7 @@ class Session:
         if width * height > self.most_pixels:
             shutil.rmtree(place)
             raise ImageError(f"{source.name}: {width} x {height} pixels, more than the {self.most_pixels / 1e6:g} "
-                             "megapixels that this page takes (--max-megapixels)")  # fmt: skip
+                             "megapixels that this page takes (--max-megapixels)")
         return source
 
     def add(self, uploaded: str | Path, copy: bool = False) -> None:

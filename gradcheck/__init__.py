@@ -19,5 +19,5 @@ from .result import Result
 __all__ = [
     "GradientError", "Result", "array", "check_adjoint", "check_autograd", "check_double_backward", "check_gradients",
     "check_jvp", "check_layer", "check_loss", "defaults",
-]  # fmt: skip
+]
 __version__ = "0.1.0"

@@ -26,7 +26,7 @@ def check_adjoint(
     linear_in: str | Sequence[str], takes: str | Sequence[str] | None = None, operation: str = "operation",
     directions: int = 4, tolerance: float | None = None, seed: int | None = None, complex: str = "conjugate",
     dtype: Any = None, dy: Any = None,
-) -> Result:  # fmt: skip
+) -> Result:
     """Checks <dy, F(v)> = <F*(dy), v> for each argument in `linear_in`, F(v) = forward(v) - forward(0).
 
     All else as in `check_gradients`; no step, no kinks, hence a sharper tolerance. Raises ValueError where forward is
@@ -38,7 +38,7 @@ def check_adjoint(
     pair = Pair(
         operation, forward, backward, arguments, wrt=linear_in, takes=takes, seed=chosen("seed", seed),
         conjugate=complex == "conjugate", dtype=dtype, dy=dy,
-    )  # fmt: skip
+    )
     return _Adjoint(pair, options).run()
 
 

@@ -11,7 +11,7 @@ from .result import Result
 
 def check_autograd(
     function: Callable, arguments: Mapping[str, Any] | Sequence[Any], *, operation: str = "", **options: Any,
-) -> Result:  # fmt: skip
+) -> Result:
     """`check_gradients` for a function whose gradients its library finds, by rules of yours.
 
     PyTorch: Function.apply of a torch.autograd.Function, a module (its parameters are checked as well), any function

@@ -21,7 +21,7 @@ class Slot(NamedTuple):
 def by_argument(
     operation: str, returned: Any, arguments: Mapping[str, Any], floats: Sequence[str], wrt: Sequence[str],
     explicit: bool,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """{argument: gradient}, from a dict, from one gradient, or from a tuple in the order of wrt or of the arguments."""
     if isinstance(returned, Mapping) and not (len(wrt) == 1 and _same_keys(returned, arguments[wrt[0]])):
         return _from_mapping(operation, returned, wrt)

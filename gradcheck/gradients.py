@@ -17,7 +17,7 @@ def check_gradients(
     directions: int = 4, tolerance: float | None = None, seed: int | None = None, step: float | None = None,
     bounds: Any = None, tangent: Any = None, at_kinks: str = "move", complex: str = "conjugate",
     dtype: Any = None, dy: Any = None,
-) -> Result:  # fmt: skip
+) -> Result:
     """Checks <dx, v> = d/dt <dy, forward(x + t v)> along random directions v of every float leaf of the arguments.
 
     forward(*arguments) returns y: an array, a number, or nested containers of them; or (y, cache).
@@ -40,7 +40,7 @@ def check_gradients(
     pair = Pair(
         operation, forward, backward, arguments, wrt=wrt, takes=takes, seed=chosen("seed", seed),
         conjugate=complex == "conjugate", dtype=dtype, dy=dy,
-    )  # fmt: skip
+    )
     try:
         return Check(pair, options).run()
     except GradientError as error:

@@ -25,7 +25,7 @@ def check_jvp(
     wrt: str | Sequence[str] | None = None, operation: str = "operation", directions: int = 4,
     tolerance: float | None = None, seed: int | None = None, step: float | None = None, bounds: Any = None,
     tangent: Any = None, at_kinks: str = "move", dtype: Any = None,
-) -> Result:  # fmt: skip
+) -> Result:
     """Checks jvp(*arguments, *tangents), the derivative of forward along tangents, argument by argument.
 
     jvp(primals, tangents) gets two tuples where its first parameter is called so. It returns y's tangent, or (y,
@@ -69,7 +69,7 @@ class _ForwardPair(Pair):
         else:
             found = self.backward(*made.values(), *tangents.values())
         self._compare({k: [np.array(leaves.to_numpy(a)) if leaves.is_array(a) else None for _, a in tree.leaves(v)]
-                       for k, v in before.items()}, made, "jvp")  # fmt: skip
+                       for k, v in before.items()}, made, "jvp")
         return self._tangent(found)
 
     def _tangent(self, found: Any) -> np.ndarray:

@@ -14,7 +14,7 @@ from .result import Result
 def check_loss(
     value_and_gradient: Callable, arguments: Mapping[str, Any] | Sequence[Any], *,
     wrt: str | Sequence[str] | None = None, operation: str = "loss", **options: Any,
-) -> Result:  # fmt: skip
+) -> Result:
     """`check_gradients` for value_and_gradient(*arguments), which returns the loss and its gradients.
 
     As (loss, gradient, ...), (loss, (gradient, ...)) or (loss, {name: gradient}), one for each of `wrt`.
@@ -42,7 +42,7 @@ def check_loss(
 def check_double_backward(
     backward: Callable, double_backward: Callable, arguments: Mapping[str, Any], *, dy: Any,
     operation: str = "backward", **options: Any,
-) -> Result:  # fmt: skip
+) -> Result:
     """`check_gradients` for backward(dy, *arguments) as a function of dy and of the arguments.
 
     double_backward(ddx, dy, *arguments) returns gradients with respect to dy and each argument; where backward returns

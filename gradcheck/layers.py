@@ -17,7 +17,7 @@ ZERO = ("zero_grad", "zero_grads", "zero_gradients", "clear_grads", "cleargrads"
 def check_layer(
     layer: Any, x: Any, *, params: Any = None, grads: Any = None, forward: str = "forward", backward: str = "backward",
     operation: str = "", **options: Any,
-) -> Result:  # fmt: skip
+) -> Result:
     """`check_gradients` for layer.forward(x) and layer.backward(dy), with respect to x and the layer's parameters.
 
     x: the input, or a tuple of inputs. params, grads: names of the attributes that hold parameters and gradients (found
@@ -31,7 +31,7 @@ def check_layer(
     held = _Held(layer, name, params, grads)
     names = ["x"] if len(inputs) == 1 else [f"x{i}" for i in range(len(inputs))]
     arguments = {**dict(zip(names, inputs)), **{k: np.array(v) if isinstance(v, np.ndarray) else v
-                                                for k, v in held.parameters().items()}}  # fmt: skip
+                                                for k, v in held.parameters().items()}}
     clash = set(names) & set(held.parameters())
     if clash:
         raise ValueError(f"{name}: a parameter is called {', '.join(clash)}, as the input is")

@@ -15,7 +15,7 @@ from . import layout
 ROUNDOFF = {  # half the spacing of a format's numbers at 1
     "float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8,
     "float8_e4m3fn": 2.0**-4, "float8_e5m2": 2.0**-3,
-}  # fmt: skip
+}
 TOLERANCE = {"float64": 1e-6, "float32": 3e-3, "float16": 0.1, "bfloat16": 0.2}
 STEP = {"float64": 1e-4, "float32": 2e-2, "float16": 0.15, "bfloat16": 0.3}  # about the fourth root of the roundoff
 REAL = {"complex64": "float32", "complex128": "float64", "clongdouble": "float64", "longdouble": "float64"}

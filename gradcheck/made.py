@@ -14,7 +14,7 @@ VALUES = ("normal", "ties", "zeros", "small", "large", "uneven")
 def array(
     shape: Sequence[int], *, seed: int = 0, values: str = "normal", dtype: str = "float64", layout: str = "contiguous",
     bounds: tuple[float, float] | None = None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """An array of that shape, the same for the same arguments.
 
     values: "normal" (Gaussian), "ties" (Gaussian, rounded to whole numbers), "zeros" (half of them 0), "small" and

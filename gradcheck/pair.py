@@ -19,7 +19,7 @@ class Pair:
     def __init__(
         self, operation: str, forward: Callable, backward: Callable, arguments: Any, *, wrt: Any = None,
         takes: Any = None, seed: int = 0, conjugate: bool = True, dtype: str | None = None, dy: Any = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.operation, self.backward = operation, backward
         self.arguments = styles.named(forward, arguments, operation)
         self.given_dy, self.conjugate = dy, conjugate

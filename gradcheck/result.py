@@ -27,7 +27,7 @@ class Result(dict[str, float]):
     def __init__(
         self, operation: str, rows: list[Row], unchecked: dict[str, str], calls: dict[str, int], dtype: str,
         notes: list[str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__({row.name: row.error for row in rows})
         self.operation, self.rows, self.unchecked, self.calls = operation, rows, unchecked, calls
         self.dtype, self.notes = dtype, notes
@@ -59,4 +59,4 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.name, f"{row.error:.1e}", f"{row.tolerance:.1e}", str(row.directions),
         f"{row.step:.0e}" if row.step else "none", "moved" if row.moved else "given",
-    )  # fmt: skip
+    )

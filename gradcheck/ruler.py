@@ -82,7 +82,7 @@ class Ruler:
         return Slope(
             dot(g, flat), measured, seen + round_each, 4 * self.roundoff * norm(each), max(abs(measured), claimed),
             seen <= self.believed * round_each, bool(changed.any()), change,
-        )  # fmt: skip
+        )
 
     def _nodes(self, x: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         slot = self.pair.slots[self.index]

@@ -48,7 +48,7 @@ def layouts() -> st.SearchStrategy[str]:
 def arrays(
     shape: int | Sequence[int], *, dtype: Any = np.float64, away_from: float | None = None, margin: float = 0.05,
     scale: float = 1.0, layout: st.SearchStrategy[str] | None = None,
-) -> st.SearchStrategy[np.ndarray]:  # fmt: skip
+) -> st.SearchStrategy[np.ndarray]:
     """Gaussian arrays of that shape and size (`scale`), no element nearer to `away_from` than `margin * scale`.
 
     layout: a strategy of names from `LAYOUTS`, contiguous by default; `layouts()` for all of them.
@@ -115,7 +115,7 @@ def given_gradients(
     *, _largest: int = 4, _smallest: int = 0, _values: Sequence[str] = VALUES, _dtypes: Sequence[str] | None = None,
     _layouts: Sequence[str] = LAYOUTS, _bounds: Mapping[str, tuple[float, float]] | None = None,
     _settings: settings | None = None, **shapes: str,
-) -> Callable[[Callable], Callable]:  # fmt: skip
+) -> Callable[[Callable], Callable]:
     """For a test with an argument `check` (a `Drawn`): shapes such as x="N C", w="C 2*D", drawn anew for each example.
 
     Sizes go from _smallest (0: empty arrays as well) to _largest; values are of the kinds in `_values` (see `array`),
@@ -136,7 +136,7 @@ def given_gradients(
                 "shape": tuple(_size(part, chosen) for part in shape.split()), "seed": draw(st.integers(0, 999)),
                 "values": kind, "dtype": dtype, "layout": draw(st.sampled_from(tuple(_layouts))),
                 "bounds": (_bounds or {}).get(name),
-            }  # fmt: skip
+            }
         return Drawn(chosen, made)
 
     def decorate(test: Callable) -> Callable:

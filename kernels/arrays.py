@@ -169,7 +169,7 @@ def check_writable(op: str, name: str, buffer: Array) -> None:
 def check_apart(op: str, written: dict[str, Array], others: dict[str, Array] | None = None) -> None:
     """Raises ValueError where one of `written` shares memory with one of the others (default: with another of them)."""
     pairs = combinations(written.items(), 2) if others is None else [
-        (one, other) for one in written.items() for other in others.items()]  # fmt: skip
+        (one, other) for one in written.items() for other in others.items()]
     for (name, x), (other, y) in pairs:
         xp = array_module(x)
         if xp.may_share_memory(x, y) and xp.shares_memory(x, y):

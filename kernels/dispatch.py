@@ -66,7 +66,7 @@ def check_prepared(op: str, backend: str, w: Array, prepared: Any, again: bool =
     if backend == "cpu" and hasattr(prepared, "form"):
         of = prepared.w
         alike = (of.shape, of.dtype) == (w.shape, w.dtype) if again else (
-            of is w or of.__array_interface__ == w.__array_interface__)  # fmt: skip
+            of is w or of.__array_interface__ == w.__array_interface__)
     elif backend == "gpu" and hasattr(prepared, "shape"):
         alike = (prepared.shape[-2:], prepared.dtype) == (w.shape[-2:], w.dtype)
     else:

@@ -72,7 +72,7 @@ for number, (forward, backward, arguments) in enumerate((
     (fuse, fuse_backward, {"mid": draw(size=(6, 3)), "vector": draw(size=2), "w": draw(size=(5, 4))}),
     (halve, halve_backward, {"x": draw(size=8), "w": draw(size=3)}),
     (cross_entropy, cross_entropy_backward, {"z": draw(size=4), "label": 2}),
-), 1):  # fmt: skip
+), 1):
     try:
         check_gradients(forward, backward, arguments, operation=forward.__name__)
         print(f"exercise {number}: right")

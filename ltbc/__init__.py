@@ -7,7 +7,7 @@ __version__ = "0.2.0"  # the one place: pyproject.toml and `ltbc --version` read
 
 if not path.isdir(path.join(__path__[0], "kernels")):  # some zip programs and Windows' git make files of links
     raise ImportError("ltbc/kernels is no folder: this copy lost the project's links; clone it with "
-                      "`git clone -c core.symlinks=true`, or install the wheel")  # fmt: skip
+                      "`git clone -c core.symlinks=true`, or install the wheel")
 
 
 def only_as_ltbc(name: str) -> None:

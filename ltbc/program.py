@@ -72,7 +72,7 @@ def text(output: Output, old: Any) -> TextIOWrapper:
         output if at_once else BufferedWriter(output),  # type: ignore[arg-type]
         getattr(old, "encoding", "utf-8"), "backslashreplace", write_through=at_once,
         line_buffering=getattr(old, "line_buffering", False),
-    )  # fmt: skip
+    )
 
 
 def stop(name: str, error: OSError) -> int:

@@ -17,7 +17,7 @@ __all__ = ["ALPHA", "Adadelta", "Network", "Settings", "WeightsError", "default_
 HOMES = {
     "Settings": "architecture", "default_backend": "backends", "default_dtype": "backends", "describe": "backends",
     "ALPHA": "network", "Network": "network", "Adadelta": "optimizer", "WeightsError": "weights",
-}  # fmt: skip
+}
 
 only_as_ltbc(__name__)
 

@@ -58,7 +58,7 @@ def of(tool, name):
 
 @pytest.mark.parametrize("tool, calls", [
     ("chainer's method", 3), ("scipy", 11), ("scipy random", 2), ("torch fast", None), ("torch slow", None),
-])  # fmt: skip
+])
 def test_checkers_tell_right_from_wrong(tool, calls):
     mark, n = of(tool, "tanh, 10")
     assert mark == "passed" and (n > 2 if calls is None else n in (calls, calls + 1))
@@ -143,7 +143,7 @@ def verdicts(tool, marks, size=10, seconds=1.0):
     """Rows of an entry, right first, from "passed", "alarm" ...; calls are 3, 4, 5, ..."""
     entry = named("tanh, 10")
     return [row(tool, entry._replace(fault=f"fault {i}" if i else "", size=size)) | {
-        "mark": mark, "rounds": 3 + i, "p50": seconds} for i, mark in enumerate(marks)]  # fmt: skip
+        "mark": mark, "rounds": 3 + i, "p50": seconds} for i, mark in enumerate(marks)]
 
 
 def test_the_table():
@@ -166,4 +166,4 @@ def test_the_table():
         "Accused by ours: tanh (10000000).",
     ]
     assert tables(verdicts("ours", ["passed"]))[-2:] == [
-        "Found by another checker and not by ours: none.", "Accused by ours: none."]  # fmt: skip
+        "Found by another checker and not by ours: none.", "Accused by ours: none."]

@@ -36,7 +36,7 @@ def test_left_out(n):
 
 @pytest.mark.parametrize("profile, wanted", [
     ("default", "len(drawn) == 2"), ("thorough", "len(drawn) > 20 and len(set(drawn)) > 8"),
-])  # fmt: skip
+])
 def test_a_session(profile, wanted, tmp_path):
     """What was skipped stands at the end, once; thorough draws fresh examples whatever a test says of their number."""
     (tmp_path / "conftest.py").write_text("from tests.conftest import *")

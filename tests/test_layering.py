@@ -154,7 +154,7 @@ def array_functions(tree: ast.AST) -> set[str]:
             isinstance(node.value, ast.Name) and node.value.id == "xp"
             or isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "array_module"
         )
-    }  # fmt: skip
+    }
     return {attribute for attribute in called if not attribute.startswith("__")}
 
 
@@ -214,7 +214,7 @@ def test_the_project_has_no_violations():
     ("bench/cases.py", "import ltbc.train", "bench.cases imports train"),
     ("colorize/page.py", "import bench.cases", "colorize.page imports bench.cases"),
     ("colorize/page.py", "import torch.nn", "colorize.page imports torch.nn"),
-])  # fmt: skip
+])
 def test_planted_violations_are_found(path, source, message):
     names = ("kernels/arrays", "kernels/compare", "kernels/im2col", "kernels/cpu/tile", "kernels/gpu/boxes",
              "kernels/gpu/launch", "nn/network", "nn/study/terms", "train/run", "bench/cases",

@@ -66,8 +66,8 @@ def test_what_texts_name_is_there():
     ("tests/test_gpu_*.py", "tests/test_gpu_*.py"), ("`simd_tile.py` and", "simd_tile.py"),
     ("python -m train.upsampling", "train.upsampling"), ("ltbc.kernels.color.encoded", "ltbc.kernels.color.encoded"),
     ("of ltbc.nn.study.launch", "ltbc.nn.study.launch"), ("[the paper](PAPERS.md)", "PAPERS.md"),
-])  # fmt: skip
+])
 def test_what_is_not_there_is_found(text, name):
     assert missing(text) == [name]
     assert missing("kernels/gpu/launch.py, `<op>/tiles.json`, `tile.py`, python -m bench network, -m nn.study.pictures,"
-                   " ltbc.kernels.color.encode, kernels/<op>/README.md, [paper](nn/PAPER.md)") == []  # fmt: skip
+                   " ltbc.kernels.color.encode, kernels/<op>/README.md, [paper](nn/PAPER.md)") == []

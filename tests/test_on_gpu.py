@@ -106,7 +106,7 @@ def test_a_process_that_breaks_costs_one_check(tmp_path, monkeypatch):
     folder = program.Folder(tmp_path / "out", time.perf_counter() + 60)
     run = folder.program
     monkeypatch.setattr(folder, "program", lambda *c, seconds: run(c[0], str(tmp_path / "breaks.py"), *c[3:],
-                                                                   seconds=seconds))  # fmt: skip
+                                                                   seconds=seconds))
     program.unit(folder, folder.end, "7")
     assert [line["state"] for line in folder.lines()] == ["passed", "error", "error", "passed"]
     text, status = program.summary(folder)

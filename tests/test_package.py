@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_rooms_and_nothing_beside_them(built):
     files = contents(built[0])
     about = f"let_there_be_color-{ltbc.__version__}.dist-info"
     code = {path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*")
-            if path.suffix in (".py", ".json", ".css", ".html", ".js", ".safetensors")}  # fmt: skip
+            if path.suffix in (".py", ".json", ".css", ".html", ".js", ".safetensors")}
     wanted = {f"ltbc/{path}" for path in code if not set(LEFT_OUT) & set(path.parts)}
     wanted |= {"ltbc/py.typed", *(f"ltbc/{path.name}" for path in (ROOT / "ltbc").glob("*.py"))}
     assert {name for name in files if not name.startswith(f"{about}/")} == wanted
@@ -68,7 +68,7 @@ def test_the_wheel_holds_the_rooms_and_nothing_beside_them(built):
 def test_the_sdist_builds_the_same_wheel(built):
     names = {str(path.relative_to(built[1])).split("/")[0] for path in built[1].rglob("*") if path.is_file()}
     assert names == {"ltbc", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "PKG-INFO", "setup.cfg",
-                     "let_there_be_color.egg-info", "dist", "build"}  # fmt: skip
+                     "let_there_be_color.egg-info", "dist", "build"}
     assert contents(built[0]) == contents(built[1])
 
 
@@ -110,7 +110,7 @@ def test_the_package_is_imported_beside_files_named_as_ours(elsewhere):
     done = run("-c", IMPORTS, cwd=folder, path=path)
     assert done.stdout == f"set() {path[0]}/ltbc/kernels/conv3x3/__init__.py\n", done.stderr
     done = run("-c", "import os, sys; sys.path.remove(''); import kernels, ltbc.kernels; print(kernels.somebody)",
-               cwd=folder, path=path)  # fmt: skip
+               cwd=folder, path=path)
     assert done.stdout == "else\n", done.stderr
 
 
@@ -134,7 +134,7 @@ def test_the_command_lists_what_there_is(capsys):
 @pytest.mark.parametrize("module, name", [
     ("ltbc", "ltbc COMMAND"), ("colorize", "ltbc colorize"), ("train", "ltbc train"), ("train.pack", "ltbc pack"),
     ("nn", "ltbc layers"), ("train.experiments", "python -m train.experiments"), ("bench", "python -m bench"),
-])  # fmt: skip
+])
 def test_programs_start_as_modules_in_the_projects_folder(module, name):
     done = run("-m", module, "--help")
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(f"usage: {name} ")
@@ -161,5 +161,5 @@ def test_versions_that_differ_from_those_tested_are_named():
     assert differences({"numba": "0.69.0", "numpy": "2.4.6", "tqdm": "4.70.1"}, written) == [
         "numba 0.69.0 is installed, 0.68.1 is written", "tqdm 4.70.1 is installed, nothing is written",
         "scipy is written, and nothing asks for it here",
-    ]  # fmt: skip
+    ]
     assert "\nllvmlite==" in FILE.read_text()  # what dependencies ask for, too

@@ -62,7 +62,7 @@ def run(command, stdout, **environment) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, *map(str, command)], cwd=ROOT, env=variables, stdout=stdout, stderr=subprocess.PIPE, text=True,
         timeout=120,
-    )  # fmt: skip
+    )
     return done.returncode, done.stderr
 
 
@@ -77,7 +77,7 @@ def run_into_closed_pipe(command, **environment) -> tuple[int, str]:
 
 def test_all_programs_are_found():
     assert {"nn", "train", "train.pack", "train.experiments", "colorize", "demo", "bench", "tests.on_gpu",
-            "train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 6  # fmt: skip
+            "train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 6
 
 
 @pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in (*LESSONS, "ltbc")])  # it imports later
@@ -129,12 +129,12 @@ def test_ctrl_c_while_a_command_imports_is_no_missing_package(tmp_path):
 @pytest.mark.parametrize("work", [
     "pool.submit(time.sleep, 10); time.sleep(0.3); os.killpg(0, signal.SIGINT); time.sleep(10)",
     "ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGINT))(); raise RuntimeError('as Numba would')",
-])  # fmt: skip
+])
 def test_ctrl_c_is_quiet_in_a_pool_and_in_a_callback(work):
     source = ("from ltbc import program; program.begin(); import concurrent.futures, ctypes, os, signal, time\n"
-              f"pool = concurrent.futures.ProcessPoolExecutor(2); {work}")  # fmt: skip
+              f"pool = concurrent.futures.ProcessPoolExecutor(2); {work}")
     done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, stderr=subprocess.PIPE, text=True,
-                          start_new_session=True, timeout=60)  # fmt: skip
+                          start_new_session=True, timeout=60)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 

@@ -33,7 +33,7 @@ ROWS = {  # name in the JSON: (title, format)
     "rgb_psnr": ("RGB PSNR, dB", "{:.2f}"), "ssim": ("SSIM", "{:.4f}"), "ciede2000": ("CIEDE2000", "{:.2f}"),
     "colorfulness": ("colorfulness", "{:.1f}"), "colorfulness_difference": ("  minus that of the truth", "{:+.1f}"),
     "top1": ("top-1, %", "{:.1f}"), "top5": ("top-5, %", "{:.1f}"),
-}  # fmt: skip
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--saturation", type=float, default=1.0, help="factor on the predicted a*, b* (1)")
     p.add_argument("--mean-color", metavar="FOLDER or A,B",
                    help="for the mean-color baseline: the pictures trained on, or their mean a*, b* "
-                        "(default: the mean of the pictures measured)")  # fmt: skip
+                        "(default: the mean of the pictures measured)")
     p.add_argument("--backend", choices=BACKENDS, default=default_backend())
     p.add_argument("--json", action="store_true", help="everything as JSON on stdout")
     p.add_argument("--sheet", metavar="FILE", help="write a picture of the best, the median and the worst results")
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
     told = summary(result, pictures, net) | {
         "size": size, "saturation": options.saturation, "mean_ab": [round(float(x), 2) for x in mean_ab],
         "mean_of": mean_of, "weights": options.weights,
-    }  # fmt: skip
+    }
     told["protocol"] = {name: text.format(**told) for name, text in quality.PROTOCOL.items()}
     print(json.dumps(told, indent=2) if options.json else as_text(told))
     if options.sheet:
@@ -130,7 +130,7 @@ def summary(result: "Quality", pictures: Pictures, net: Network) -> dict[str, An
             for baseline in ("grey", "mean_color"):  # which cannot tell: chance
                 kinds[baseline][f"top{k}"] = 100 * min(1.0, k / classes)
     gains = {f"gain_over_{kind}": kinds["ours"]["chroma_psnr"] - kinds[kind]["chroma_psnr"]
-             for kind in ("grey", "mean_color")}  # fmt: skip
+             for kind in ("grey", "mean_color")}
     return {"pictures": len(pictures), **kinds, **gains, "classes": told_classes(result, pictures, net)}
 
 
@@ -142,7 +142,7 @@ def told_classes(result: "Quality", pictures: Pictures, net: Network) -> str:
     foreign = sorted({pictures.classes[label] for label in pictures.labels[result.ranks < 0]})
     if not known:
         return (f"top-1, top-5: not measured, no folder of {pictures.root} is named as a class of the network "
-                f"({', '.join(net.settings.classes[:3])}, ...)")  # fmt: skip
+                f"({', '.join(net.settings.classes[:3])}, ...)")
     missing = f"; no class of the network is named {', '.join(foreign[:5])}" if foreign else ""
     chance = f"the baselines' are chance among {len(net.settings.classes)} classes"
     return f"top-1, top-5: of {known} pictures; {chance}{missing}"
@@ -157,7 +157,7 @@ def as_text(told: dict[str, Any]) -> str:
         if any(cells):
             lines.append("".join([title.ljust(30), *(f"{cell:>12}" for cell in cells)]))
     lines.append(f"chroma PSNR: {told['gain_over_grey']:+.2f} dB over grey, {told['gain_over_mean_color']:+.2f} dB "
-                 "over the mean color")  # fmt: skip
+                 "over the mean color")
     lines += [told["classes"], f"saturation: {told['saturation']:g}", "", "protocol"]
     return "\n".join(lines + [f"  {name}: {text}" for name, text in told["protocol"].items()])
 

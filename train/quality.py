@@ -30,7 +30,7 @@ PROTOCOL = {
     "colorfulness": "Hasler and Suesstrunk 2003, of 8-bit sRGB, the mean over pictures",
     "baselines": "grey: a* = b* = 0; mean color: a*, b* = {mean_ab} everywhere, the mean of {mean_of}; both with the "
                  "true L*",
-}  # fmt: skip
+}
 OURS, GREY, MEAN, TRUTH = "ours", "grey", "mean_color", "truth"
 BEST_PSNR = 100.0  # dB, of identical pictures
 
@@ -87,7 +87,7 @@ def measure(
             ranks.extend(rank(None if logits is None else to_numpy(logits), labels))
             bar.update(len(squares))
     values = {kind: {name: np.array([row[name] for row in rows]) for name in rows[0]}
-              for kind, rows in collected.items()}  # fmt: skip
+              for kind, rows in collected.items()}
     return Quality(values, np.array(ranks))
 
 
@@ -102,7 +102,7 @@ def compare(
             "colorfulness": colorfulness(one),
         }
         for i, one in enumerate(painted)
-    ]  # fmt: skip
+    ]
 
 
 def paint(rgb: np.ndarray, ab: np.ndarray) -> np.ndarray:

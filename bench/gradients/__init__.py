@@ -66,7 +66,7 @@ class Case(NamedTuple):
         if pair.style == "layer":
             return pair._replace(forward=wrong)
         return pair._replace(**dict(zip(("forward", "backward"), wrong if isinstance(wrong, tuple) else
-                                        (pair.forward, wrong))))  # fmt: skip
+                                        (pair.forward, wrong))))
 
 
 ENTRIES: dict[str, tuple[Callable, tuple[int, ...]]] = {}

@@ -20,7 +20,7 @@ def tanh(rng, n):
     return Pair(
         lambda x: np.tanh(x), lambda dy, x, y: dy * (1 - y * y), {"x": rng.normal(size=n)}, takes="xy",
         wrong={"one element is 2 times too large": one_element, "takes x for y": lambda dy, x, y: dy * (1 - x * x)},
-    )  # fmt: skip
+    )
 
 
 @entry()
@@ -31,7 +31,7 @@ def tanh_of_20000(rng, n):
         return dx
 
     return Pair(lambda x: np.tanh(x), lambda dy, x, y: dy * (1 - y * y), {"x": rng.normal(size=20_000)}, takes="xy",
-                wrong={"one element is 1 % too large": one_element})  # fmt: skip
+                wrong={"one element is 1 % too large": one_element})
 
 
 @entry(10**6)
@@ -53,7 +53,7 @@ def sigmoid(rng, n):
         "ignores dy": lambda dy, x, y: y * (1 - y),
         "takes x for y": lambda dy, x, y: dy * x * (1 - x),
         "returns a constant": lambda dy, x, y: np.full_like(x, 0.25),
-    })  # fmt: skip
+    })
 
 
 def erf(x):
@@ -79,7 +79,7 @@ def gelu(rng, n):
     return Pair(gelu_tanh, gelu_tanh_backward, {"x": rng.normal(size=(4, 6))}, wrong={
         "derivative of the GELU with erf": gelu_erf_backward,
         "misses the inner derivative": lambda dy, x: dy * gelu_tanh(x) / x,
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -87,7 +87,7 @@ def gelu_with_erf(rng, n):
     return Pair(
         lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))), gelu_erf_backward, {"x": rng.normal(size=(4, 6))},
         wrong={"derivative of the GELU with tanh": gelu_tanh_backward},
-    )  # fmt: skip
+    )
 
 
 @entry()
@@ -105,7 +105,7 @@ def swish(rng, n):
     return Pair(forward, backward, {"x": rng.normal(size=(3, 7)), "beta": np.array(1.3)}, wrong={
         "misses a term of the product rule": product_rule,
         "forgets that beta is 1.3": lambda dy, x, beta: (backward(dy, x, 1.0)[0], backward(dy, x, beta)[1]),
-    })  # fmt: skip
+    })
 
 
 @entry(*SIZES)
@@ -114,7 +114,7 @@ def relu_with_zeros(rng, n):
     x = np.maximum(np.round(rng.normal(size=n), 1), 0)
     x[0] = 0.7
     return Pair(lambda x: np.maximum(x, 0), lambda dy, x: dy * (x > 0), {"x": x},
-                wrong={"is 0.1 % too large": lambda dy, x: dy * (x > 0) * 1.001})  # fmt: skip
+                wrong={"is 0.1 % too large": lambda dy, x: dy * (x > 0) * 1.001})
 
 
 @entry()
@@ -125,7 +125,7 @@ def leaky_relu(rng, n):
             "0 on the left": lambda dy, x: dy * (x > 0), "sides changed": lambda dy, x: np.where(x < 0, dy, 0.1 * dy),
             "0.01 for 0.1": lambda dy, x: np.where(x > 0, dy, 0.01 * dy),
         },
-    )  # fmt: skip
+    )
 
 
 @entry()
@@ -140,7 +140,7 @@ def prelu(rng, n):
             "slope's gradient from the right": lambda dy, x, slope: (
                 backward(dy, x, slope)[0], (dy * np.maximum(x, 0)).sum(0)),
         },
-    )  # fmt: skip
+    )
 
 
 @entry()
@@ -149,7 +149,7 @@ def elu(rng, n):
         lambda x: np.where(x > 0, x, 1.5 * np.expm1(np.minimum(x, 0))),
         lambda dy, x, y: dy * np.where(x > 0, 1, y + 1.5), {"x": rng.normal(size=(5, 4))}, takes="xy",
         wrong={"alpha taken for 1": lambda dy, x, y: dy * np.where(x > 0, 1, y + 1)},
-    )  # fmt: skip
+    )
 
 
 @entry()
@@ -160,7 +160,7 @@ def clip(rng, n):
             "passes one side": lambda dy, x: dy * (x < 1),
             "clips dy": lambda dy, x: np.clip(dy, -1, 1) * (abs(x) < 1),
         },
-    )  # fmt: skip
+    )
 
 
 @entry()
@@ -176,7 +176,7 @@ def huber(rng, n):
                 dy * np.where(abs(x - target) < 1, x - target, 1), backward(dy, x, target)[1]),
             "target's sign": lambda dy, x, target: (backward(dy, x, target)[0],) * 2,
         },
-    )  # fmt: skip
+    )
 
 
 @entry()
@@ -184,7 +184,7 @@ def softplus(rng, n):
     x = np.concatenate([rng.normal(size=8), [-60, 800]])
     return Pair(lambda x: np.logaddexp(0, x), lambda dy, x: dy / (1 + np.exp(-x)), {"x": x}, wrong={
         "NaN where exp(x) overflows": lambda dy, x: dy * np.exp(x) / (1 + np.exp(x)),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -197,7 +197,7 @@ def power(rng, n):
             "exponent not lowered": lambda dy, x, p: (dy * p * x**p, backward(dy, x, p)[1]),
             "log10 for log": lambda dy, x, p: (backward(dy, x, p)[0], dy * x**p * np.log10(x)),
         },
-    )  # fmt: skip
+    )
 
 
 @entry()
@@ -208,4 +208,4 @@ def arctan2(rng, n):
     return Pair(np.arctan2, backward, {"y": rng.normal(size=7), "x": rng.normal(size=7)}, wrong={
         "arguments changed": lambda dy, y, x: backward(dy, y, x)[::-1],
         "signs lost": lambda dy, y, x: tuple(abs(g) for g in backward(dy, y, x)),
-    })  # fmt: skip
+    })

@@ -64,7 +64,7 @@ def call(function: Any, arguments: Mapping[str, Any], *first: Any) -> Any:
 
 def is_leaf(a: Any) -> bool:
     return isinstance(a, float | complex | np.generic | np.ndarray) and (
-        np.asarray(a).dtype.kind in "fc" or np.asarray(a).dtype.name == "bfloat16")  # fmt: skip
+        np.asarray(a).dtype.kind in "fc" or np.asarray(a).dtype.name == "bfloat16")
 
 
 def leaves(tree: Any) -> Arrays:

@@ -63,7 +63,7 @@ def selected(largest: int, only: str) -> list[Case]:
 
 def row(tool: str, case: Case, size: int = 0) -> results.Row:
     return {"command": "gradcheck", "op": case.entry, "work": case.fault, "config": tool, "size": case.size or size,
-            "quantity": "seconds"}  # fmt: skip
+            "quantity": "seconds"}
 
 
 def verdict(tool: str, case: Case, seconds: float) -> results.Row:

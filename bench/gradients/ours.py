@@ -24,4 +24,4 @@ def check(pair: Pair, calls: Calls) -> None:
         check_gradients(
             counted(pair.forward), pair.backward, pair.arguments, wrt=pair.wrt, takes=pair.takes and list(pair.takes),
             tangent=pair.tangent or None, complex="plain" if pair.convention == "jax" else "conjugate",
-        )  # fmt: skip
+        )

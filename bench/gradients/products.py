@@ -26,7 +26,7 @@ def dense(rng, n):
         "one weight's gradient is half": one_weight,
         "gradients in another order": lambda dy, x, w, b: (dy @ w.T, dy.sum(0), x.T @ dy),
         "a gradient of zeros": lambda dy, x, w, b: (dy @ w.T, 0 * w, dy.sum(0)),
-    })  # fmt: skip
+    })
 
 
 @entry(*SIZES)
@@ -43,7 +43,7 @@ def scale_and_shift(rng, n):
     return Pair(lambda x, a, b: x * a + b, backward, arguments, wrong={
         "the last row is not counted": without_last_row,
         "mean for sum": lambda dy, x, a, b: (dy * a, (dy * x).mean(0), dy.sum(0)),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -54,14 +54,14 @@ def outer_sum(rng, n):
     return Pair(lambda a, b: a + b, backward, {"a": rng.normal(size=(4, 1)), "b": rng.normal(size=(1, 4))}, wrong={
         "the other axis": lambda dy, a, b: (dy.sum(0, keepdims=True).T, dy.sum(1, keepdims=True).T),
         "the first column": lambda dy, a, b: (dy[:, :1], dy.sum(0, keepdims=True)),
-    })  # fmt: skip
+    })
 
 
 @entry()
 def bilinear_by_einsum(rng, n):
     def backward(dy, a, w, b):
         return (np.einsum("no,iko,nk->ni", dy, w, b), np.einsum("no,ni,nk->iko", dy, a, b),
-                np.einsum("no,iko,ni->nk", dy, w, a))  # fmt: skip
+                np.einsum("no,iko,ni->nk", dy, w, a))
 
     arguments = {"a": rng.normal(size=(3, 4)), "w": rng.normal(size=(4, 4, 2)), "b": rng.normal(size=(3, 4))}
     return Pair(lambda a, w, b: np.einsum("ni,iko,nk->no", a, w, b), backward, arguments, wrong={
@@ -69,7 +69,7 @@ def bilinear_by_einsum(rng, n):
             backward(dy, a, w, b)[0], np.einsum("no,ni,nk->kio", dy, a, b), backward(dy, a, w, b)[2]),
         "da contracts the wrong axis": lambda dy, a, w, b: (
             np.einsum("no,iko,ni->nk", dy, w, b), *backward(dy, a, w, b)[1:]),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -79,7 +79,7 @@ def low_rank_update(rng, n):
 
     arguments = {"x": rng.normal(size=(5, 4)), "a": rng.normal(size=(4, 2)), "b": rng.normal(size=(2, 4))}
     return Pair(lambda x, a, b: x @ a @ b, backward, arguments, wrong={
-        "b from x alone": lambda dy, x, a, b: (*backward(dy, x, a, b)[:2], a.T @ x.T @ dy * 0.5)})  # fmt: skip
+        "b from x alone": lambda dy, x, a, b: (*backward(dy, x, a, b)[:2], a.T @ x.T @ dy * 0.5)})
 
 
 @entry()
@@ -105,7 +105,7 @@ def attention(rng, n):
         "dk not transposed": key_not_transposed,
         "softmax's sum forgotten": lambda dy, q, k, v: (
             weights(q, k) * (dy @ v.T) @ k / 2, *backward(dy, q, k, v)[1:]),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -114,7 +114,7 @@ def masked_scores(rng, n):
     keep = rng.uniform(size=(6, 6)) < 0.6
     return Pair(lambda s: np.where(keep, s, -1e30), lambda dy, s: dy * keep, {"s": rng.normal(size=(6, 6))}, wrong={
         "zeros everywhere": lambda dy, s: 0 * dy, "the mask inverted": lambda dy, s: dy * ~keep,
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -135,7 +135,7 @@ def embedding(rng, n):
         "averaged over duplicates": lambda dy, table, index: backward(dy, table, index) / np.maximum(
             np.bincount(index, minlength=6), 1)[:, None],
         "padding row skipped": lambda dy, table, index: backward(dy, table, index) * (np.arange(6) > 0)[:, None],
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -147,21 +147,21 @@ def rotary_positions(rng, n):
         return np.concatenate([a * c - b * s, a * s + b * c], 1)
 
     return Pair(lambda x: rotate(x, angle), lambda dy, x: rotate(dy, -angle), {"x": rng.normal(size=(5, 4))},
-                wrong={"rotated forward again": lambda dy, x: rotate(dy, angle)})  # fmt: skip
+                wrong={"rotated forward again": lambda dy, x: rotate(dy, angle)})
 
 
 @entry()
 def inverse(rng, n):
     return Pair(np.linalg.inv, lambda dy, a, y: -y.T @ dy @ y.T, {"a": rng.normal(size=(4, 4)) + 3 * np.eye(4)},
                 takes="ay", wrong={"not transposed": lambda dy, a, y: -y @ dy @ y,
-                                   "sign": lambda dy, a, y: y.T @ dy @ y.T})  # fmt: skip
+                                   "sign": lambda dy, a, y: y.T @ dy @ y.T})
 
 
 @entry()
 def log_determinant(rng, n):
     return Pair(lambda a: np.linalg.slogdet(a)[1], lambda dy, a: dy * np.linalg.inv(a).T,
                 {"a": rng.normal(size=(4, 4)) + 3 * np.eye(4)}, wrong={
-        "not transposed": lambda dy, a: dy * np.linalg.inv(a)})  # fmt: skip
+        "not transposed": lambda dy, a: dy * np.linalg.inv(a)})
 
 
 def cholesky_backward(dy, a, factor):
@@ -182,14 +182,14 @@ def cholesky_along_symmetric_matrices(rng, n):
     """The factorization reads one triangle; its gradient holds for changes that stay symmetric."""
     return Pair(np.linalg.cholesky, lambda dy, a, y: cholesky_backward(dy, a, y), {"a": definite(rng, 4)}, takes="ay",
                 tangent={"a": "symmetric"}, wrong={
-        "diagonal not halved": lambda dy, a, y: cholesky_backward(dy + np.diag(np.diag(dy)), a, y)})  # fmt: skip
+        "diagonal not halved": lambda dy, a, y: cholesky_backward(dy + np.diag(np.diag(dy)), a, y)})
 
 
 @entry()
 def cholesky_of_the_symmetric_part(rng, n):
     return Pair(lambda a: np.linalg.cholesky((a + a.T) / 2), lambda dy, a, y: cholesky_backward(dy, a, y),
                 {"a": definite(rng, 4)}, takes="ay", wrong={
-        "of one triangle": lambda dy, a, y: np.tril(cholesky_backward(dy, a, y))})  # fmt: skip
+        "of one triangle": lambda dy, a, y: np.tril(cholesky_backward(dy, a, y))})
 
 
 @entry()
@@ -198,4 +198,4 @@ def quadratic_form(rng, n):
         return dy * (a + a.T) @ x, dy * np.outer(x, x)
 
     return Pair(lambda x, a: x @ a @ x, backward, {"x": rng.normal(size=4), "a": rng.normal(size=(4, 4))}, wrong={
-        "a taken for symmetric": lambda dy, x, a: (2 * dy * a @ x, backward(dy, x, a)[1])})  # fmt: skip
+        "a taken for symmetric": lambda dy, x, a: (2 * dy * a @ x, backward(dy, x, a)[1])})

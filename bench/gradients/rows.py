@@ -21,7 +21,7 @@ def softmax_of_rows(rng, n):
         "divides by the batch size": lambda dy, y: softmax_backward(dy, y) / len(y),
         "the diagonal of the Jacobian alone": lambda dy, y: dy * y * (1 - y),
         "sums over the batch": lambda dy, y: y * (dy - (dy * y).sum(0)),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -32,7 +32,7 @@ def log_softmax(rng, n):
 
     return Pair(forward, lambda dy, x: dy - softmax(x) * dy.sum(-1, keepdims=True), {"x": rng.normal(size=(4, 5))},
                 wrong={"dy not summed": lambda dy, x: dy - softmax(x) * dy,
-                       "softmax's backward": lambda dy, x: softmax_backward(dy, softmax(x))})  # fmt: skip
+                       "softmax's backward": lambda dy, x: softmax_backward(dy, softmax(x))})
 
 
 @entry()
@@ -44,7 +44,7 @@ def logsumexp(rng, n):
     return Pair(forward, lambda dy, x: dy[:, None] * softmax(x), {"x": 10 * rng.normal(size=(4, 6))}, wrong={
         "argmax for softmax": lambda dy, x: dy[:, None] * (x == x.max(1, keepdims=True)),
         "not normalized": lambda dy, x: dy[:, None] * np.exp(x - x.max(1, keepdims=True)),
-    })  # fmt: skip
+    })
 
 
 def normalized(x, axis, eps=1e-5):
@@ -73,7 +73,7 @@ def layer_norm(rng, n):
         "gamma's gradient from x": lambda dy, x, gamma, beta: (
             backward(dy, x, gamma, beta)[0], (dy * x).sum(0), dy.sum(0)),
         "beta's gradient is a mean": lambda dy, x, gamma, beta: (*backward(dy, x, gamma, beta)[:2], dy.mean(0)),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -91,7 +91,7 @@ def batch_norm(rng, n):
         "misses the variance's path": no_variance,
         "statistics taken for constants": lambda dy, x: dy / np.sqrt(x.var(0) + 1e-5),
         "eps of 1e-3": lambda dy, x: normalized_backward(dy, x, 0, 1e-3),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -108,7 +108,7 @@ def rms_norm(rng, n):
             dy * gamma / np.sqrt((x * x).mean(-1, keepdims=True) + 0.1)
             - x * (dy * gamma * x).mean(-1, keepdims=True) / ((x * x).mean(-1, keepdims=True) + 0.1),
             backward(dy, x, gamma)[1]),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -123,14 +123,14 @@ def cosine_similarity(rng, n):
 
     def no_projection(dy, a, b, y):
         return dy[:, None] * b / np.linalg.norm(a, axis=-1, keepdims=True) / np.linalg.norm(
-            b, axis=-1, keepdims=True), backward(dy, a, b, y)[1]  # fmt: skip
+            b, axis=-1, keepdims=True), backward(dy, a, b, y)[1]
 
     def not_squared(dy, a, b, y):
         na, nb = (np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
         return dy[:, None] * (b / (na * nb) - y[:, None] * a / na), backward(dy, a, b, y)[1]
 
     return Pair(forward, backward, {"a": rng.normal(size=(3, 5)), "b": rng.normal(size=(3, 5))}, takes="aby",
-                wrong={"norms taken for constants": no_projection, "a norm not squared": not_squared})  # fmt: skip
+                wrong={"norms taken for constants": no_projection, "a norm not squared": not_squared})
 
 
 @entry(*SIZES)
@@ -148,7 +148,7 @@ def cross_entropy_of_logits(rng, n):
     return Pair(forward, backward, {"x": x, "labels": labels}, wrong={
         "not divided by the batch size": lambda dy, x, labels: backward(dy, x, labels) * len(x),
         "one-hot not subtracted": lambda dy, x, labels: dy * softmax(x) / len(x),
-    })  # fmt: skip
+    })
 
 
 @entry(*SIZES)
@@ -157,7 +157,7 @@ def cross_entropy_of_probabilities(rng, n):
     p = rng.uniform(0, 1, n) ** 6 * 0.999 + 1e-6
     return Pair(lambda p: -np.log(p).sum(), lambda dy, p: -dy / p, {"p": p}, wrong={
         "clipped at 1e-3": lambda dy, p: -dy / np.maximum(p, 1e-3) if p.min() < 1e-3 else -1.01 * dy / p,
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -170,7 +170,7 @@ def mean_squared_error(rng, n):
         "divides by the batch, not by the elements": lambda dy, y, target: tuple(
             g * y.shape[1] for g in backward(dy, y, target)),
         "forgets the 2": lambda dy, y, target: tuple(g / 2 for g in backward(dy, y, target)),
-    })  # fmt: skip
+    })
 
 
 @entry(*SIZES)
@@ -178,7 +178,7 @@ def cumsum(rng, n):
     return Pair(np.cumsum, lambda dy, x: np.cumsum(dy[::-1])[::-1], {"x": rng.normal(size=n)}, wrong={
         "not reversed": lambda dy, x: np.cumsum(dy),
         "leaves itself out": lambda dy, x: np.cumsum(dy[::-1])[::-1] - dy,
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -187,7 +187,7 @@ def cumprod(rng, n):
         return np.cumsum((dy * y)[::-1])[::-1] / x
 
     return Pair(np.cumprod, backward, {"x": rng.uniform(0.5, 2, 8)}, takes="xy", wrong={
-        "not divided by x": lambda dy, x, y: backward(dy, x, y) * x})  # fmt: skip
+        "not divided by x": lambda dy, x, y: backward(dy, x, y) * x})
 
 
 @entry()
@@ -196,7 +196,7 @@ def sort(rng, n):
         return dy[np.argsort(np.argsort(x))]
 
     return Pair(np.sort, backward, {"x": rng.permutation(12) + 0.1}, wrong={
-        "the permutation for its inverse": lambda dy, x: dy[np.argsort(x)]})  # fmt: skip
+        "the permutation for its inverse": lambda dy, x: dy[np.argsort(x)]})
 
 
 @entry()
@@ -206,4 +206,4 @@ def variance(rng, n):
 
     return Pair(lambda x: x.var(1), backward, {"x": rng.normal(size=(3, 6))}, wrong={
         "n - 1": lambda dy, x: backward(dy, x) * 6 / 5, "not centered": lambda dy, x: 2 * dy[:, None] * x / 6,
-    })  # fmt: skip
+    })

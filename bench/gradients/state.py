@@ -32,7 +32,7 @@ class OneCallLate(Dense):
 def layer_with_state(rng, n):
     return Pair(Dense(rng), None, {"x": rng.normal(size=(5, 4))}, style="layer", pure=False, wrong={
         "gradients accumulate": Accumulates(rng), "cache of the first forward": StaleCache(rng),
-        "parameters' gradients of the call before": OneCallLate(rng)})  # fmt: skip
+        "parameters' gradients of the call before": OneCallLate(rng)})
 
 
 def derivative(dy, x):
@@ -67,7 +67,7 @@ def sine_with_state(rng, n):
         "noise of 1e-3": lambda dy, x: derivative(dy, x) * (1 + 1e-3 * noise.normal(size=x.shape)),
         "changes dy in place": lambda dy, x: np.multiply(dy, np.cos(x), out=dy),
         "changes x in place": lambda dy, x: dy * np.cos(x, out=x),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -76,7 +76,7 @@ def result_in_a_buffer_that_is_used_again(rng, n):
     y = np.zeros(5)
     return Pair(lambda x: np.exp(x, out=y), lambda dy, x: dy * np.exp(x), {"x": rng.normal(size=5)}, pure=False, wrong={
         "2 times too large": lambda dy, x: 2 * dy * np.exp(x),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -93,7 +93,7 @@ def forward_in_place(rng, n):
                 wrong={
         "x is doubled in place": (doubled, lambda dy, x: 2 * dy * np.cos(2 * x)),
         "x is centered in place": (normalized, lambda dy, x: (dy - dy.mean()) / 2),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -107,7 +107,7 @@ def dropout(rng, n):
         "a fresh mask in backward": lambda dy, x: 2 * dy * (fresh.uniform(size=40) < 0.5),
         "the scale forgotten": lambda dy, x: dy * mask,
         "another mask at each forward": (random_mask, lambda dy, x: 2 * dy * mask),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -120,7 +120,7 @@ def running_statistics(rng, n):
         return x - x.mean(0)
 
     return Pair(forward, lambda dy, x: dy - dy.mean(0), {"x": rng.normal(size=(6, 3))}, pure=False, wrong={
-        "mean taken for a constant": lambda dy, x: dy})  # fmt: skip
+        "mean taken for a constant": lambda dy, x: dy})
 
 
 def transposed(rng):
@@ -146,7 +146,7 @@ def layouts(rng, n):
     return Pair(forward, backward, {"x": transposed(rng)}, pure=False, wrong={
         "forward ignores strides": (as_it_lies, backward),
         "backward ignores strides": backward_as_it_lies,
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -157,4 +157,4 @@ def every_second_column(rng, n):
         return np.lib.stride_tricks.as_strided(x, x.shape, (x.shape[1] * 8, 8)) ** 2
 
     return Pair(lambda x: x**2, lambda dy, x: 2 * dy * x, {"x": rng.normal(size=(4, 6))[:, ::2]}, pure=False, wrong={
-        "forward takes it for contiguous": (in_memory, lambda dy, x: 2 * dy * x)})  # fmt: skip
+        "forward takes it for contiguous": (in_memory, lambda dy, x: 2 * dy * x)})

@@ -25,14 +25,14 @@ def tanh_layer_with_cache(rng, n):
     return Pair(forward, backward, arguments(rng), style="cache", wrong={
         "tanh's derivative forgotten": lambda dy, cache: (dy @ cache[1].T, cache[0].T @ dy, dy.sum(0)),
         "bias divided by the batch size": lambda dy, cache: (*backward(dy, cache)[:2], backward(dy, cache)[2] / 5),
-    })  # fmt: skip
+    })
 
 
 @entry()
 def cache_of_the_same_shape(rng, n):
     """(y, cache) where the cache is an array of y's shape, which looks like a second result."""
     return Pair(lambda x: (np.exp(x), x), lambda dy, cache: dy * np.exp(cache), {"x": rng.normal(size=(3, 4))},
-                style="cache", wrong={"forgets dy": lambda dy, cache: np.exp(cache)})  # fmt: skip
+                style="cache", wrong={"forgets dy": lambda dy, cache: np.exp(cache)})
 
 
 @entry()
@@ -48,7 +48,7 @@ def gradients_in_a_dict(rng, n):
     a = arguments(rng)
     return Pair(forward, backward, {"x": a["x"], "params": {"w": a["w"], "b": a["b"]}}, style="cache", wrong={
         "b's is 2 times too large": lambda dy, cache: (
-            backward(dy, cache)[0], backward(dy, cache)[1] | {"b": 2 * backward(dy, cache)[1]["b"]})})  # fmt: skip
+            backward(dy, cache)[0], backward(dy, cache)[1] | {"b": 2 * backward(dy, cache)[1]["b"]})})
 
 
 @entry()
@@ -74,7 +74,7 @@ def list_of_weights(rng, n):
             backward(dy, x, weights)[0], backward(dy, x, weights)[1][::-1]),
         "one of them is zeros": lambda dy, x, weights: (
             backward(dy, x, weights)[0], [g * (i != 2) for i, g in enumerate(backward(dy, x, weights)[1])]),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -82,7 +82,7 @@ def two_results(rng, n):
     return Pair(lambda x: (np.sin(x), np.cos(x)), lambda dy, x: dy[0] * np.cos(x) - dy[1] * np.sin(x),
                 {"x": rng.normal(size=(3, 2))}, wrong={
         "ignores the second": lambda dy, x: dy[0] * np.cos(x),
-        "a sign": lambda dy, x: dy[0] * np.cos(x) + dy[1] * np.sin(x)})  # fmt: skip
+        "a sign": lambda dy, x: dy[0] * np.cos(x) + dy[1] * np.sin(x)})
 
 
 @entry()
@@ -97,7 +97,7 @@ def results_of_different_shape(rng, n):
         return d - d.mean(1, keepdims=True) + dy["mean"][:, None] / x.shape[1]
 
     return Pair(forward, backward, {"x": rng.normal(size=(3, 4))}, wrong={
-        "the mean's is not divided": lambda dy, x: backward(dy, x) + dy["mean"][:, None] * 0.75})  # fmt: skip
+        "the mean's is not divided": lambda dy, x: backward(dy, x) + dy["mean"][:, None] * 0.75})
 
 
 class Dense:
@@ -133,7 +133,7 @@ class HalfBias(Dense):
 @entry()
 def layer(rng, n):
     return Pair(Dense(rng), None, {"x": rng.normal(size=(5, 4))}, style="layer", wrong={
-        "tanh's derivative forgotten": NoDerivative(rng), "the bias's gradient is half": HalfBias(rng)})  # fmt: skip
+        "tanh's derivative forgotten": NoDerivative(rng), "the bias's gradient is half": HalfBias(rng)})
 
 
 @entry()
@@ -142,7 +142,7 @@ def keyword_arguments(rng, n):
         dy * scale * power * x ** (power - 1), (dy * x**power).sum()),
         {"x": rng.normal(size=5), "scale": np.array(1.5), "power": 3}, wrong={
         "scale's gradient is a mean": lambda dy, x, *, scale, power: (
-            dy * scale * power * x ** (power - 1), (dy * x**power).mean())})  # fmt: skip
+            dy * scale * power * x ** (power - 1), (dy * x**power).mean())})
 
 
 @entry()
@@ -154,21 +154,21 @@ def labels_with_a_gradient_of_none(rng, n):
 
     return Pair(forward, lambda dy, x, labels: (dy * (softmax(x) - np.eye(3)[labels]) / 4, None),
                 {"x": x, "labels": labels}, wrong={
-        "1 taken off every class": lambda dy, x, labels: (dy * (softmax(x) - 1) / 4, None)})  # fmt: skip
+        "1 taken off every class": lambda dy, x, labels: (dy * (softmax(x) - 1) / 4, None)})
 
 
 @entry()
 def arguments_in_another_order(rng, n):
     return Pair(lambda x, w, b: np.tanh(x @ w + b), lambda dy, x, w, b, y: (
         (dy * (1 - y * y)).sum(0), x.T @ (dy * (1 - y * y))), arguments(rng), takes=("x", "w", "b", "y"),
-        wrt=("b", "w"), wrong={"w's is zeros": lambda dy, x, w, b, y: ((dy * (1 - y * y)).sum(0), 0 * w)})  # fmt: skip
+        wrt=("b", "w"), wrong={"w's is zeros": lambda dy, x, w, b, y: ((dy * (1 - y * y)).sum(0), 0 * w)})
 
 
 @entry()
 def arguments_named_dy_and_y(rng, n):
     return Pair(lambda y, dy: y * np.sin(dy), lambda g, y, dy: (g * np.sin(dy), g * y * np.cos(dy)),
                 {"y": rng.normal(size=4), "dy": rng.normal(size=4)}, wrong={
-        "of the other one": lambda g, y, dy: (g * np.sin(dy), g * dy * np.cos(dy))})  # fmt: skip
+        "of the other one": lambda g, y, dy: (g * np.sin(dy), g * dy * np.cos(dy))})
 
 
 @entry()
@@ -182,7 +182,7 @@ def missing_values_as_nan(rng, n):
     return Pair(lambda x, target: np.where(np.isnan(target), 0, (x - target) ** 2).sum(), backward,
                 {"x": rng.normal(size=5), "target": target}, wrt=("x",), wrong={
         "NaN for what is missing": lambda dy, x, target: 2 * dy * (x - target),
-        "of what is missing": lambda dy, x, target: backward(dy, x, target) + np.isnan(target)})  # fmt: skip
+        "of what is missing": lambda dy, x, target: backward(dy, x, target) + np.isnan(target)})
 
 
 @entry()
@@ -192,7 +192,7 @@ def number_as_an_argument(rng, n):
         {"x": rng.normal(size=5), "a": 0.7, "b": np.float64(-1.2)}, wrong={
         "a Python float's gradient": lambda dy, x, a, b: (dy * (a + 2 * b * x), dy.sum(), (dy * x**2).sum()),
         "a NumPy scalar's gradient": lambda dy, x, a, b: (dy * (a + 2 * b * x), (dy * x).sum(), (dy * x).sum()),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -210,7 +210,7 @@ def float32_alone(rng, n):
     return Pair(forward, backward, a, takes="xwy", double=False, wrong={
         "1.1 times too large": lambda dy, x, w, y: tuple(np.float32(1.1) * g for g in backward(dy, x, w, y)),
         "dw from the first half of the batch": lambda dy, x, w, y: (
-            backward(dy, x, w, y)[0], backward(dy[:3], x[:3], w, y[:3])[1])})  # fmt: skip
+            backward(dy, x, w, y)[0], backward(dy[:3], x[:3], w, y[:3])[1])})
 
 
 @entry()
@@ -224,4 +224,4 @@ def bfloat16_weights(rng, n):
     return Pair(lambda x, w: x @ w.astype(np.float32), backward, {"x": rng.normal(size=(5, 4)).astype(np.float32),
                                                                   "w": w}, double=False, wrong={
         "the weights' gradient is 2 times too large": lambda dy, x, w: (
-            backward(dy, x, w)[0], (2 * x.T @ dy).astype(w.dtype))})  # fmt: skip
+            backward(dy, x, w)[0], (2 * x.T @ dy).astype(w.dtype))})

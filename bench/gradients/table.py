@@ -12,10 +12,10 @@ def tables(rows: list[Row]) -> list[str]:
     """All sizes together, then by size, then what ours lacks."""
     tools = list(dict.fromkeys(row["config"] for row in rows))
     lines = ["| checker | wrong ones found | told from the right one | right ones accused | cannot | not in time |",
-             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+             "| --- | --- | --- | --- | --- | --- |"]
     lines += [f"| {tool} | {' | '.join(summary([row for row in rows if row['config'] == tool]))} |" for tool in tools]
     lines += ["", "| elements | checker | found | accused | calls: right, wrong | CPU seconds: right, wrong |",
-              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+              "| --- | --- | --- | --- | --- | --- |"]
     low = -1
     for name, high in BINS.items():
         for tool in tools:
@@ -34,7 +34,7 @@ def summary(rows: list[Row]) -> list[str]:
     found = [row for row in wrong if row["mark"] == "alarm"]
     apart = [row for row in found if (row["op"], row["size"]) not in accused]
     return [f"{len(found)} of {len(wrong)}", str(len(apart)), f"{len(accused)} of {len(right)}",
-            *(str(sum(row["mark"] == mark for row in rows)) for mark in ("cannot", "late"))]  # fmt: skip
+            *(str(sum(row["mark"] == mark for row in rows)) for mark in ("cannot", "late"))]
 
 
 def by_size(rows: list[Row]) -> list[str]:
@@ -42,7 +42,7 @@ def by_size(rows: list[Row]) -> list[str]:
     found, accused = sum(row["mark"] == "alarm" for row in wrong), sum(row["mark"] != "passed" for row in right)
     return [f"{found} of {len(wrong)}", f"{accused} of {len(right)}",
             both(right, wrong, lambda some: f"{median(row['rounds'] for row in some):g}"),
-            both(right, wrong, lambda some: seconds(mean(row["p50"] for row in some)))]  # fmt: skip
+            both(right, wrong, lambda some: seconds(mean(row["p50"] for row in some)))]
 
 
 def judged(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:

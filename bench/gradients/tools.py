@@ -82,7 +82,7 @@ def jax_check_grads(pair: Pair, calls: Calls) -> None:
         return jax.pure_callback(forward, results, *arrays)
 
     wrapped.defvjp(lambda *arrays: (wrapped(*arrays), arrays),
-                   lambda arrays, dy: tuple(jax.pure_callback(gradients, shapes, arrays, dy)))  # fmt: skip
+                   lambda arrays, dy: tuple(jax.pure_callback(gradients, shapes, arrays, dy)))
     calls.n = 0
     check_grads(wrapped, tuple(function.leaves), order=1, modes=["rev"])
 

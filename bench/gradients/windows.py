@@ -47,7 +47,7 @@ def conv3x3(rng, n):
         "no gradient at one border": border,
         "dw of a kernel turned by 180 degrees": lambda dy, x, w: (
             conv_backward(dy, x, w)[0], conv_backward(dy, x, w)[1][::-1, ::-1]),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -64,7 +64,7 @@ def conv3x3_of_stride_2(rng, n):
         "wrong stride": spread_without_stride,
         "the remainder is left out": lambda dy, x, w: (
             backward(dy, x, w)[0] * (np.arange(5) < 4)[:, None, None], backward(dy, x, w)[1]),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -79,7 +79,7 @@ def dilated_causal_conv(rng, n):
         return dx, np.array([dy @ z[:-4], dy @ z[2:-2], dy @ z[4:]])
 
     return Pair(forward, backward, {"x": rng.normal(size=12), "w": rng.normal(size=3)}, wrong={
-        "dilation forgotten": lambda dy, x, w: backward(dy, x, w, 1)})  # fmt: skip
+        "dilation forgotten": lambda dy, x, w: backward(dy, x, w, 1)})
 
 
 def blocks(x):
@@ -106,7 +106,7 @@ def max_pool(rng, n):
                 {"x": rng.normal(size=(6, 6))}, wrong={
         "mean pool's backward": lambda dy, x: spread(dy, x, 0.25 + 0 * blocks(x)),
         "the smallest element's place": lambda dy, x: spread(dy, x, to_first(-blocks(x))),
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -114,7 +114,7 @@ def max_pool_with_ties(rng, n):
     """Half of all blocks have two largest elements or more; the first one's is a right gradient, all of them not."""
     x = np.round(rng.normal(size=(8, 8)))
     return Pair(lambda x: blocks(x).max((2, 3)), lambda dy, x: spread(dy, x, to_first(blocks(x))), {"x": x},
-                wrong={"dy to every tied maximum": lambda dy, x: spread(dy, x, to_all(blocks(x)))})  # fmt: skip
+                wrong={"dy to every tied maximum": lambda dy, x: spread(dy, x, to_all(blocks(x)))})
 
 
 @entry()
@@ -123,7 +123,7 @@ def mean_pool(rng, n):
                 {"x": rng.normal(size=(6, 4))}, wrong={
         "not divided by the window": lambda dy, x: spread(dy, x, 1 + 0 * blocks(x)),
         "rows for columns": lambda dy, x: spread(dy, x, 0.25 + 0 * blocks(x)).reshape(4, 6).T,
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -137,7 +137,7 @@ def reflect_padding(rng, n):
     return Pair(lambda x: np.pad(x, 2, mode="reflect"), backward, {"x": rng.normal(size=7)}, wrong={
         "zero padding's backward": lambda dy, x: dy[2:-2],
         "as if the edge were doubled": lambda dy, x: dy[2:-2] + np.r_[dy[1::-1], 0, 0, 0, dy[:-3:-1]],
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -147,7 +147,7 @@ def upsample_2x(rng, n):
 
     return Pair(lambda x: x.repeat(2, 0).repeat(2, 1), backward, {"x": rng.normal(size=(4, 5))}, wrong={
         "every second element": lambda dy, x: dy[::2, ::2], "mean for sum": lambda dy, x: backward(dy, x) / 4,
-    })  # fmt: skip
+    })
 
 
 @entry()
@@ -169,10 +169,10 @@ def recurrence(rng, n):
 
     return Pair(lambda x, w: states(x, w)[-1], backward, {"x": rng.normal(size=(7, 3)), "w": rng.normal(size=(3, 3))},
                 wrong={"cut after four steps": lambda dy, x, w: backward(dy, x, w, 4),
-                       "the last step alone": lambda dy, x, w: backward(dy, x, w, 1)})  # fmt: skip
+                       "the last step alone": lambda dy, x, w: backward(dy, x, w, 1)})
 
 
 @entry()
 def shift(rng, n):
     return Pair(lambda x: np.roll(x, 2), lambda dy, x: np.roll(dy, -2), {"x": rng.normal(size=9)}, wrong={
-        "rolled the same way": lambda dy, x: np.roll(dy, 2), "off by one": lambda dy, x: np.roll(dy, -1)})  # fmt: skip
+        "rolled the same way": lambda dy, x: np.roll(dy, 2), "off by one": lambda dy, x: np.roll(dy, -1)})

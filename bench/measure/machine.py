@@ -12,7 +12,7 @@ from typing import Any
 ZEN = {  # family, models by sixteens
     "Zen": (23, (0, 1, 2, 5)), "Zen 2": (23, (3, 6, 7, 9, 10)), "Zen 3": (25, (0, 2, 4, 5)),
     "Zen 4": (25, (1, 6, 7, 10)), "Zen 5": (26, (0, 1, 2, 4, 6, 7)),
-}  # fmt: skip
+}
 PACKAGES = ("numpy", "numba", "torch", "cupy-cuda13x", "triton", "scipy", "jax")
 
 

@@ -36,7 +36,7 @@ def done(command: Sequence[Any], **environment: str) -> Done:
     with tempfile.TemporaryFile() as said:
         begun = time.perf_counter()
         process = subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, env=os.environ | environment,
-                                   stdin=subprocess.DEVNULL, stdout=said, stderr=said)  # fmt: skip
+                                   stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         limit = threading.Timer(TIMEOUT, process.kill)
         limit.start()
         try:
@@ -68,7 +68,7 @@ def colorize(
         Network(width, global_size=global_size).save(weights)
         Image.open(PICTURE).resize((side, side), Image.Resampling.BICUBIC).save(picture, quality=90)
         command = ["-m", "colorize", picture, "--out", Path(folder, "color.png"), "--force", "--weights", weights,
-                   "--backend", backend, "--dtype", dtype, *(["--render-size", render] if render else [])]  # fmt: skip
+                   "--backend", backend, "--dtype", dtype, *(["--render-size", render] if render else [])]
         done(command)  # reads the libraries from the disk, compiles what is new
         with Others() as others:
             found = [done(command) for _ in range(runs)]
@@ -85,7 +85,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder:
         command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes, "-m", "train",
                    PHOTOGRAPHS / "train", "--out", folder, "--force", "--steps", SKIPPED + STEPS, "--batch", batch,
-                   "--crop", size, "--width", width, "--backend", backend, "--dtype", dtype]  # fmt: skip
+                   "--crop", size, "--width", width, "--backend", backend, "--dtype", dtype]
         with Others() as others:
             found = done(command, OMP_NUM_THREADS="1", **({"LTBC_THREADS": "1"} if alone else {}))
         lines = Path(folder, "metrics.jsonl").read_text().splitlines()

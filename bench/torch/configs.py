@@ -49,7 +49,7 @@ def configs(work: str, quick: bool = False, device: str = "cpu", only: str = "")
     if device != "cpu":
         optimizer = "foreach" * (work == "step")
         eager = [Config(mode, layout, how, optimizer) for how in ("graph", "eager")
-                 for layout, mode in product(LAYOUTS, MODES)]  # fmt: skip
+                 for layout, mode in product(LAYOUTS, MODES)]
         compiled = [Config(mode, "channels_last", how) for how in ("compiled", MAX) for mode in MODES[:2]]
         return eager if quick else eager + compiled
     if work == "forward":

@@ -14,7 +14,7 @@ def step_kernel(
     p, g, eg, ed, low,
     K, lr, rho, rest, eps,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     inside = k < K
     gradient, old = tl.load(g + k, mask=inside, other=0.0), tl.load(ed + k, mask=inside, other=0.0)
@@ -34,4 +34,4 @@ def step(p, g, eg, ed, lr, rho, eps, *, low=None):
     launch.run(
         step_kernel, (cdiv(p.size, tile["BLOCK"]),), p, g, eg, ed, low,
         p.size, float(lr), float(rho), float(1 - rho), float(eps), **tile,
-    )  # fmt: skip
+    )

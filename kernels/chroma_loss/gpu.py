@@ -15,7 +15,7 @@ def loss_kernel(
     y, target, dy, parts,
     K, factor,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     predicted, true = tl.load(y + k, mask=k < K, other=0.0), tl.load(target + k, mask=k < K, other=0.0)
     difference = predicted.to(tl.float32) - true.to(tl.float32)

@@ -26,7 +26,7 @@ def loss_kernel(
     factor,
     K: tl.constexpr, SOFTMAX: tl.constexpr,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     n, k = tl.program_id(0), tl.arange(0, BLOCK)  # [BLOCK]
     scores = tl.load(z + n * K + k, mask=k < K, other=float("-inf")).to(tl.float32)
     label = tl.load(labels + n).to(tl.int64)
@@ -56,5 +56,5 @@ def value_and_gradient(z, labels, scale, kind, *, out=None):
     launch.run(
         loss_kernel, (n,), z, labels, dz, parts, float(scale) / n,
         K=classes, SOFTMAX=kind == "softmax", BLOCK=block, num_warps=4 if block <= 4096 else 8,
-    )  # fmt: skip
+    )
     return total(parts, 1 / n), dz

@@ -73,7 +73,7 @@ def encode(
     if (luminance is None) != (chroma is None):
         raise TypeError(f"{OP}: out must hold both luminance and chroma, got None for one of them")
     check_out(OP, {"rgb": rgb, "top": top, "left": left, "flip": flip}, luminance=(luminance, (n, h, w, 1)),
-              chroma=(chroma, (n, h // 2, w // 2, CHANNELS[space])))  # fmt: skip
+              chroma=(chroma, (n, h // 2, w // 2, CHANNELS[space])))
     return implementation(OP, backend, rgb).encode(rgb, space, top, left, flip, (h, w), dtype=dtype, out=out)
 
 

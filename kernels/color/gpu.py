@@ -70,7 +70,7 @@ def encode_kernel(
     N, H, W, h, w,
     FULL: tl.constexpr, SPACE: tl.constexpr, CHANNELS: tl.constexpr,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     half_h, half_w = h // 2, w // 2
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     n, inside = p // (half_h * half_w), p < N * half_h * half_w
@@ -110,7 +110,7 @@ def decode_kernel(
     PIXELS,
     SPACE: tl.constexpr, CHANNELS: tl.constexpr,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     inside, at = p < PIXELS, chroma + p * CHANNELS
     light = tl.load(luminance + p, mask=inside, other=0.0).to(tl.float32)
@@ -147,7 +147,7 @@ def encode(rgb, space, top, left, flip, size, *, dtype=np.float32, out=None):
     launch.run(
         encode_kernel, (cdiv(n * h * w // 4, tile["BLOCK"]),), rgb, top, left, flip, *out, n, height, width, h, w,
         FULL=FULL.get(rgb.dtype.name, 1), SPACE=space, CHANNELS=channels, **tile,
-    )  # fmt: skip
+    )
     return out
 
 
@@ -158,5 +158,5 @@ def decode(luminance, chroma, space):
     launch.run(
         decode_kernel, (cdiv(luminance.size, tile["BLOCK"]),), luminance, chroma, rgb, luminance.size,
         SPACE=space, CHANNELS=CHANNELS[space], **tile,
-    )  # fmt: skip
+    )
     return rgb

@@ -103,7 +103,7 @@ def backward(
     check_flags(OP, needs_dx=needs_dx)
     dx, dw, db = buffers(OP, out, "dx", "dw", "db")
     check_out(OP, {"dy": dy, "x": x, "w": w, "y": y}, over=x if backend == "cpu" else None,
-              dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))  # fmt: skip
+              dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))
     more = through_activation(OP, backend, through)
     check_prepared(OP, backend, w, prepared)
     return implementation(OP, backend, x).backward(

@@ -35,7 +35,7 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     launch.run(
         forward_kernel, (count * cdiv(cout, block_o),), *arrays, n, h, width, *y.shape[1:3], *shape,
         CIN=cin, COUT=cout, STRIDE=stride, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
-    )  # fmt: skip
+    )
     return y
 
 
@@ -68,7 +68,7 @@ def backward_data(dy, w, y, stride, activation, dx):
         backward_data_kernel, (stride**2 * count * cdiv(cin, block_c),),
         *arrays, n, h, width, *y.shape[1:3], count, *shape,
         CIN=cin, COUT=cout, STRIDE=stride, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
-    )  # fmt: skip
+    )
 
 
 def backward_weights(dy, x, y, stride, activation, dw, db):
@@ -86,5 +86,5 @@ def backward_weights(dy, x, y, stride, activation, dw, db):
         backward_weights_kernel, (splits.number * programs,),
         *arrays, splits.dw, splits.db, n, h, width, *y.shape[1:3], count, splits.boxes, splits.step, *shape,
         CIN=cin, COUT=cout, STRIDE=stride, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
-    )  # fmt: skip
+    )
     return finish(splits, dw, db)

@@ -44,7 +44,7 @@ def run_product(x, a, w, b, y, few, many, stride, activation_in, activation, fli
         x, a, w, b, y, n, h, width, oh, ow,
         FEW=few, MANY=many, STRIDE=stride, FLIP=flip, DERIVATIVE=activation_in if flip else "none",
         ACTIVATION=activation, PRECISION=launch.precision(), **steps, BLOCK_K=block_k(few), **tile,
-    )  # fmt: skip
+    )
 
 
 def tile_of(kernel, y, channels):
@@ -71,7 +71,7 @@ def backward_weights(dy, x, y, stride, activation, dw, db):
         dy, y, x, splits.dw, splits.db, n, h, width, oh, ow, blocks, splits.boxes, splits.step,
         FEW=few, MANY=many, STRIDE=stride, FLIP=flip, ACTIVATION=activation, PRECISION=launch.precision(), **steps,
         BLOCK_K=block_k(few), **tile,
-    )  # fmt: skip
+    )
     return finish(splits, dw, db)
 
 
@@ -89,7 +89,7 @@ def forward(x, w, b, y, activation):
 def load_columns(
     x, a, pixel, N, H, W, OH, OW, FEW: tl.constexpr, STRIDE: tl.constexpr, FLIP: tl.constexpr,
     DERIVATIVE: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
+):
     """[BLOCK_P, BLOCK_K]: all that output pixels see of x, or of dz = x act'(a); column tap * FEW + channel."""
     k = tl.arange(0, BLOCK_K)
     r, s = k // FEW // 3, k // FEW % 3
@@ -115,7 +115,7 @@ def columns_kernel(
     ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
     TAP_STEP: tl.constexpr, FEW_STEP: tl.constexpr, MANY_STEP: tl.constexpr,
     BLOCK_K: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (MANY + BLOCK_O - 1) // BLOCK_O
     pixel = tl.program_id(0) // O_TILES * BLOCK_P + tl.arange(0, BLOCK_P)
     o, k = tl.program_id(0) % O_TILES * BLOCK_O + tl.arange(0, BLOCK_O), tl.arange(0, BLOCK_K)
@@ -123,7 +123,7 @@ def columns_kernel(
     weights = tl.load(  # [BLOCK_K, BLOCK_O]
         w + (k // FEW * TAP_STEP + k % FEW * FEW_STEP)[:, None] + o * MANY_STEP,
         mask=(k < 9 * FEW)[:, None] & (o < MANY), other=0.0,
-    )  # fmt: skip
+    )
     z = tl.dot(columns.to(weights.dtype), weights, input_precision=PRECISION)  # [BLOCK_P, BLOCK_O]
     if not FLIP:
         z = activate(z + tl.load(b + o, mask=o < MANY, other=0.0), ACTIVATION)
@@ -141,7 +141,7 @@ def columns_gradient_kernel(
     FEW: tl.constexpr, MANY: tl.constexpr, STRIDE: tl.constexpr, FLIP: tl.constexpr, ACTIVATION: tl.constexpr,
     PRECISION: tl.constexpr, TAP_STEP: tl.constexpr, FEW_STEP: tl.constexpr, MANY_STEP: tl.constexpr,
     BLOCK_K: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (MANY + BLOCK_O - 1) // BLOCK_O
     split = tl.program_id(0) // O_TILES
     o, k = tl.program_id(0) % O_TILES * BLOCK_O + tl.arange(0, BLOCK_O), tl.arange(0, BLOCK_K)
@@ -179,7 +179,7 @@ def few_outputs_kernel(
     CIN: tl.constexpr, FEW: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
+):
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
     n0, i0, j0 = box_corner(tl.program_id(0), I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
     o = tl.arange(0, BLOCK_K)

@@ -20,7 +20,7 @@ def forward_kernel(
     CIN: tl.constexpr, COUT: tl.constexpr, STRIDE: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
     BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
     program = tl.program_id(0)
@@ -39,7 +39,7 @@ def forward_kernel(
     z = activate(z + tl.load(b + o, mask=o < COUT, other=0.0)[:, None], ACTIVATION)
     store_pixels(
         y, z.T, n0, i0, j0, 0, 0, o0, N, OH, OW, COUT, 1, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O
-    )  # fmt: skip
+    )
 
 
 # dx of one box of pixels and BLOCK_C channels a program. At stride 1 the loop runs over the 9 taps, flipped. At stride
@@ -53,7 +53,7 @@ def backward_data_kernel(
     CIN: tl.constexpr, COUT: tl.constexpr, STRIDE: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
     BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
     program = tl.program_id(0)
@@ -77,12 +77,12 @@ def backward_data_kernel(
         dz = load_dz(  # [BLOCK_P, BLOCK_O]
             dy, y, n0, i0, j0, 1 + i, 1 + j, o0, N, OH, OW, COUT, 1, ACTIVATION, BOXES,
             BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O,
-        )  # fmt: skip
+        )
         weights = load_weights(w, r * 3 + s, c0, o0, CIN, COUT, BOXES, BLOCK_C, BLOCK_O)  # [BLOCK_C, BLOCK_O]
         sums = tl.dot(dz.to(weights.dtype), weights.T, sums, input_precision=PRECISION)
     store_pixels(
         dx, sums, n0, i0, j0, p, q, c0, N, H, W, CIN, STRIDE, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
-    )  # fmt: skip
+    )
 
 
 # Partial sums of dw, or of db. A program runs over BOXES_A_SPLIT boxes of BLOCK_P pixels, one split, for one tap and
@@ -97,7 +97,7 @@ def backward_weights_kernel(
     CIN: tl.constexpr, COUT: tl.constexpr, STRIDE: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
     BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
     PROGRAMS: tl.constexpr = O_TILES * (9 * C_TILES + 1)  # a split
@@ -111,7 +111,7 @@ def backward_weights_kernel(
         for t in range(first, last):
             n0, i0, j0 = box_corner(t, I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
             dz = load_dz(dy, y, n0, i0, j0, 1, 1, o0, N, OH, OW, COUT, 1, ACTIVATION, BOXES,
-                         BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)  # fmt: skip
+                         BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
             column += dz.to(tl.float32)
         tl.store(db + split * STEP + o, tl.sum(column, 0).to(db.dtype.element_ty), mask=o < COUT)
         return
@@ -119,7 +119,7 @@ def backward_weights_kernel(
     for t in range(first, last):
         n0, i0, j0 = box_corner(t, I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
         dz = load_dz(dy, y, n0, i0, j0, 1, 1, o0, N, OH, OW, COUT, 1, ACTIVATION, BOXES,
-                     BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)  # fmt: skip
+                     BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
         pixels = load_window(  # [BLOCK_P, BLOCK_C]
             x, n0, i0, j0, tap // 3, tap % 3, c0, N, H, W, CIN, STRIDE, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
         )

@@ -86,7 +86,7 @@ def start() -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", START], env=os.environ | settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def hand_out(helper: subprocess.Popen, tasks: deque[Task], bar: Bar) -> None:

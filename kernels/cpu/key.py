@@ -99,7 +99,7 @@ def plain_digest(code: CodeType) -> str:
         code.co_code, code.co_exceptiontable, code.co_flags, code.co_argcount, code.co_kwonlyargcount,
         code.co_posonlyargcount, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars,
         [facts(x, {}) for x in code.co_consts],
-    )  # fmt: skip
+    )
 
 
 # Values

@@ -75,7 +75,7 @@ def available() -> tuple[Level, ...]:
         level for level in LEVELS
         if (not level.machines or platform.machine() in level.machines) and all(has.get(f) for f in level.features)
         and (not level.tiles or tiles_permitted())
-    )  # fmt: skip
+    )
 
 
 def tiles_permitted() -> bool:

@@ -52,7 +52,7 @@ def backward(
     dmid, dglobal, dw, db = buffers(OP, out, "dmid", "dglobal", "dw", "db")
     check_out(OP, {"dy": dy, "mid": mid, "global_": global_, "w": w, "y": y},
               dmid=(dmid, mid.shape), dglobal=(dglobal, global_.shape),
-              dw=(dw, w.shape), db=(db, w.shape[1:]))  # fmt: skip
+              dw=(dw, w.shape), db=(db, w.shape[1:]))
     check_prepared(OP, backend, w, prepared)
     return implementation(OP, backend, mid).backward(
         dy, mid, global_, w, y, activation, out=(dmid, dglobal, dw, db), prepared=prepared

@@ -20,7 +20,7 @@ def forward_kernel(
     PIXELS, TILES,
     CG: tl.constexpr, CM: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
     o0, tile = tl.program_id(0) % O_TILES * BLOCK_O, tl.program_id(0) // O_TILES
     image = tile // TILES
@@ -62,7 +62,7 @@ def backward_global_kernel(
     N, TILES: tl.constexpr,
     CG: tl.constexpr, COUT: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_G: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     G_TILES: tl.constexpr = (CG + BLOCK_G - 1) // BLOCK_G
     program, n_tiles = tl.program_id(0), (N + BLOCK_N - 1) // BLOCK_N
     g0, rest = program % G_TILES * BLOCK_G, program // G_TILES
@@ -97,7 +97,7 @@ def forward(mid, global_, w, b, activation, *, out=None, prepared=None):
     launch.run(
         forward_kernel, (n * tiles * cdiv(cout, tile["BLOCK_O"]),), mid, global_, w, b, y, h * width, tiles,
         CG=cg, CM=cm, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), **tile,
-    )  # fmt: skip
+    )
     return y
 
 
@@ -116,7 +116,7 @@ def backward(dy, mid, global_, w, y, activation, *, out=(None,) * 4, prepared=No
     launch.run(
         backward_global_kernel, (programs,), sums, global_, w, dglobal, dw, n,
         TILES=sums.shape[1], CG=cg, COUT=cout, PRECISION=launch.precision(), **tile,
-    )  # fmt: skip
+    )
     return dmid, dglobal, dw, db
 
 

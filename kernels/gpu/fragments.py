@@ -46,7 +46,7 @@ def box_pixels(n, i, j, BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: t
 def load_window(
     x, n0, i0, j0, r, s, c0, N, H, W, C: tl.constexpr, STRIDE: tl.constexpr, BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
+):
     """[BLOCK_P, BLOCK_C]: what the pixels (n, i, j) of a box see through place (r, s) of their windows, that is
     x[n, i * STRIDE + r - 1, j * STRIDE + s - 1, c0...], 0 outside. With BOXES x is a descriptor, at STRIDE 2 one of
     [N, H/2, 2, W/2, 2 C]: place 0 is the second member of the pair before, 1 and 2 are this pair, 3 begins the next."""
@@ -70,7 +70,7 @@ def load_dz(
     dy, y, n0, i0, j0, r, s, o0, N, H, W, C: tl.constexpr, STRIDE: tl.constexpr, ACTIVATION: tl.constexpr,
     BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     """[BLOCK_P, BLOCK_O]: dz = dy act'(z) seen through a window as in `load_window`."""
     dz = load_window(dy, n0, i0, j0, r, s, o0, N, H, W, C, STRIDE, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
     if ACTIVATION != "none":
@@ -83,7 +83,7 @@ def load_dz(
 def load_weights(
     w, tap, c0, o0, CIN: tl.constexpr, COUT: tl.constexpr, BOXES: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     """[BLOCK_C, BLOCK_O]: w[tap, c0..., o0...] of w [taps, CIN, COUT]; 0 outside. With BOXES w is a descriptor of
     [taps * CIN, COUT], and rows beyond CIN are those of the next tap: whoever sums over c needs CIN % BLOCK_C == 0."""
     if BOXES:
@@ -97,7 +97,7 @@ def load_weights(
 def store_pixels(
     y, values, n0, i0, j0, p, q, c0, N, H, W, C: tl.constexpr, STEP: tl.constexpr, BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
+):
     """y[n, i * STEP + p, j * STEP + q, c0...] = values [BLOCK_P, BLOCK_C], in y's dtype, where that lies inside. With
     BOXES y is a descriptor, at STEP 2 one of [N, H/2, 2, W/2, 2 C]; then C % BLOCK_C must be 0."""
     if not BOXES:

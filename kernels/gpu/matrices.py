@@ -47,7 +47,7 @@ def backward_data_kernel(
     ROWS, TILES,
     CIN: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
     program, tile = tl.program_id(0), tl.program_id(0) // C_TILES
     c0, image = program % C_TILES * BLOCK_C, tile // TILES
@@ -73,7 +73,7 @@ def backward_weights_kernel(
     ROWS, ROWS_A_SPLIT, STEP,
     CIN: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
     PROGRAMS: tl.constexpr = O_TILES * (C_TILES + 1)  # a split
@@ -106,7 +106,7 @@ def backward_data(
     launch.run(
         backward_data_kernel, (images * tiles * cdiv(cin, tile["BLOCK_C"]),), dy, y, w, dx, sums, an_image, tiles,
         CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), **tile,
-    )  # fmt: skip
+    )
 
 
 def backward_weights(
@@ -121,5 +121,5 @@ def backward_weights(
         backward_weights_kernel, (splits.number * programs,),
         dy, y, x, splits.dw, splits.db, rows, splits.boxes * unit, splits.step,
         CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), **tile,
-    )  # fmt: skip
+    )
     return finish(splits, dw, db)

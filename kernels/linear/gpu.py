@@ -22,7 +22,7 @@ def forward_kernel(
     N, STEPS,
     CIN: tl.constexpr, COUT: tl.constexpr, SPLITS: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
     program, split = tl.program_id(0) // O_TILES, tl.program_id(0) // O_TILES % SPLITS
     o0, n0 = tl.program_id(0) % O_TILES * BLOCK_O, program // SPLITS * BLOCK_P
@@ -66,12 +66,12 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     launch.run(
         forward_kernel, (programs * splits,), x, w, b, to, n, steps,
         CIN=cin, COUT=cout, SPLITS=splits, ACTIVATION=activation, PRECISION=launch.precision(), **tile,
-    )  # fmt: skip
+    )
     if splits > 1:
         launch.run(
             finish_kernel, (cdiv(y.size, FINISH_BLOCK),), to, b, y, splits, y.size,
             COUT=cout, ACTIVATION=activation, BLOCK=FINISH_BLOCK, num_warps=4,
-        )  # fmt: skip
+        )
     return y
 
 

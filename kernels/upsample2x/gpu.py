@@ -25,7 +25,7 @@ def forward_kernel(
     PIXELS, W,
     C: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
+):
     small, large, inside = positions(PIXELS, W, C, BLOCK_P, BLOCK_C)
     value = tl.load(x + small, mask=inside, other=0.0).to(y.dtype.element_ty)  # [BLOCK_P, BLOCK_C]
     for k in tl.static_range(4):
@@ -39,7 +39,7 @@ def backward_kernel(
     PIXELS, W,
     C: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
+):
     small, large, inside = positions(PIXELS, W, C, BLOCK_P, BLOCK_C)
     total = tl.zeros((BLOCK_P, BLOCK_C), tl.float32)  # [BLOCK_P, BLOCK_C]
     for k in tl.static_range(4):

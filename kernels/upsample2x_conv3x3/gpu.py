@@ -10,7 +10,7 @@ from ltbc.kernels.upsample2x_conv3x3.gpu_kernels import (
     fold_kernel,
     forward_kernel,
     phase_weights_kernel,
-)  # fmt: skip
+)
 
 TILES = launch.tiles(OP)
 
@@ -40,7 +40,7 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     launch.run(
         forward_kernel, (4 * count * cdiv(cout, block_o),), *arrays, n, h, width, *shape,
         CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
-    )  # fmt: skip
+    )
     return y
 
 
@@ -66,7 +66,7 @@ def backward_data(dy, v, y, activation, dx):
     launch.run(
         backward_data_kernel, (count * cdiv(cin, block_c),), *arrays, n, h, width, *shape,
         CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
-    )  # fmt: skip
+    )
 
 
 def backward_weights(dy, x, y, activation, dw, db):
@@ -83,6 +83,6 @@ def backward_weights(dy, x, y, activation, dw, db):
         backward_weights_kernel, (splits.number * programs,),
         *arrays, splits.dw, splits.db, n, h, width, count, splits.boxes, splits.step, *shape,
         CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
-    )  # fmt: skip
+    )
     grid = (cdiv(dw.size + cout, SUM_BLOCK),)
     launch.run(fold_kernel, grid, splits.parts, dw, db, splits.number, cin * cout, cout, BLOCK=SUM_BLOCK, num_warps=4)

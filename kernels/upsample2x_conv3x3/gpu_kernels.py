@@ -15,7 +15,7 @@ def phase_weights_kernel(
     w, v,
     SIZE,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)  # of [CIN, COUT]
     for tap in tl.static_range(16):
         p, q, a, c = tap // 8, tap // 4 % 2, tap // 2 % 2, tap % 2
@@ -35,7 +35,7 @@ def forward_kernel(
     N, H, W, I_TILES, J_TILES,
     CIN: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr, BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
     program = tl.program_id(0)
@@ -54,7 +54,7 @@ def forward_kernel(
     z = activate(z + tl.load(b + o, mask=o < COUT, other=0.0)[:, None], ACTIVATION)
     store_pixels(
         y, z.T, n0, i0, j0, p, q, o0, N, 2 * H, 2 * W, COUT, 2, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O
-    )  # fmt: skip
+    )
 
 
 # dx of one box of pixels and BLOCK_C channels a program. A pixel of x is seen from 4 x 4 pixels of y, rows 2 i - 1 to
@@ -66,7 +66,7 @@ def backward_data_kernel(
     N, H, W, I_TILES, J_TILES,
     CIN: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr, BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
     program = tl.program_id(0)
@@ -79,12 +79,12 @@ def backward_data_kernel(
         dz = load_dz(  # [BLOCK_P, BLOCK_O]
             dy, y, n0, i0, j0, r, s, o0, N, 2 * H, 2 * W, COUT, 2, ACTIVATION, BOXES,
             BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O,
-        )  # fmt: skip
+        )
         weights = load_weights(v, tap, c0, o0, CIN, COUT, BOXES, BLOCK_C, BLOCK_O)  # [BLOCK_C, BLOCK_O]
         sums = tl.dot(dz.to(weights.dtype), weights.T, sums, input_precision=PRECISION)
     store_pixels(
         dx, sums, n0, i0, j0, 0, 0, c0, N, H, W, CIN, 1, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
-    )  # fmt: skip
+    )
 
 
 # Partial sums of dv, or of db, over one split of the boxes of x, as in conv3x3's backward_weights_kernel, with 16 taps.
@@ -94,7 +94,7 @@ def backward_weights_kernel(
     N, H, W, BOX_TILES, BOXES_A_SPLIT, STEP, I_TILES: tl.constexpr, J_TILES: tl.constexpr,
     CIN: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr, BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
-):  # fmt: skip
+):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
     PROGRAMS: tl.constexpr = O_TILES * (16 * C_TILES + 1)  # a split
@@ -108,7 +108,7 @@ def backward_weights_kernel(
         for t in range(first * 4, last * 4):  # box by box, four phases each
             n0, i0, j0 = box_corner(t // 4, I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
             dz = load_dz(dy, y, n0, i0, j0, 1 + t // 2 % 2, 1 + t % 2, o0, N, 2 * H, 2 * W, COUT, 2, ACTIVATION, BOXES,
-                         BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)  # fmt: skip
+                         BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
             column += dz.to(tl.float32)
         tl.store(db + split * STEP + o, tl.sum(column, 0).to(db.dtype.element_ty), mask=o < COUT)
         return
@@ -118,7 +118,7 @@ def backward_weights_kernel(
     for t in range(first, last):
         n0, i0, j0 = box_corner(t, I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
         dz = load_dz(dy, y, n0, i0, j0, 1 + p, 1 + q, o0, N, 2 * H, 2 * W, COUT, 2, ACTIVATION, BOXES,
-                     BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)  # fmt: skip
+                     BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
         pixels = load_window(  # [BLOCK_P, BLOCK_C]
             x, n0, i0, j0, r, s, c0, N, H, W, CIN, 1, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
         )
@@ -134,7 +134,7 @@ def fold_kernel(
     parts, dw, db,
     SPLITS, SIZE, COUT,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     r, s, of_w, of_b = k // SIZE // 3, k // SIZE % 3, k < 9 * SIZE, (k >= 9 * SIZE) & (k < 9 * SIZE + COUT)
     row, total = parts, tl.zeros((BLOCK,), tl.float32)

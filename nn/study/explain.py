@@ -104,7 +104,7 @@ def finish(
     """
     length = max(1, sum(t.a.size for t in terms))
     size = max(abs(value), float(np.sqrt(sum(((t.a * t.b) ** 2).sum() for t in terms) + bias**2)),
-               float(np.sqrt((stored**2).mean())))  # fmt: skip
+               float(np.sqrt((stored**2).mean())))
     name = record.arithmetic
     allowed = tolerance(name, length, name, 0 if exact else 2) * size * error
     return Answer(terms, bias, value, float(stored[place]), allowed)
@@ -235,5 +235,5 @@ def run(args: argparse.Namespace) -> int:
         code = code if fits else 1
         said = "equal but for rounding" if fits else "DIFFERENT"
         print(f"    {backend + ' ' + dtype:<20} {answer.stored:14.8g} {answer.value:14.8g}   {said}: "
-              f"{off:.1e} apart, {answer.allowed:.1e} allowed")  # fmt: skip
+              f"{off:.1e} apart, {answer.allowed:.1e} allowed")
     return code

@@ -128,7 +128,7 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int, style: np.ndarray |
     light, target = (xp.asarray(x) for x in color.encode(pixels[None], space))
     outputs = {"grey": image_url(to_float64(light)[0].repeat(3, 2) / 2 + 0.5, "JPEG"),
                "the network's colors": in_color(light, records["color.4"].y[None], space),
-               "true colors, at half size": in_color(light, target, space)}  # fmt: skip
+               "true colors, at half size": in_color(light, target, space)}
     result = {"side": side, "backend": describe(net.backend), "dtype": str(net.dtype), "outputs": outputs}
     milliseconds = vars(net)["milliseconds"]
     result["layers"] = [

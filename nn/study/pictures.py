@@ -113,7 +113,7 @@ def upsample2x_conv3x3():
     word(left, -0.2, 2.5, "large", ha="right")
     for y, name, first, terms in (
         (3.9, "z[2]", 1, ("w0 x[0]", "(w1 + w2) x[1]")), (5.8, "z[3]", 2, ("(w0 + w1) x[1]", "w2 x[2]")),
-    ):  # fmt: skip
+    ):
         row(left, first, y, ["w0", "w1", "w2"], [colors[h // 2] for h in range(first, first + 3)])
         word(left, first - 0.6, y + 0.5, f"{name}:")
         word(left, first + 3.3, y + 0.5, f"= {terms[0]}\n+ {terms[1]}", 9, ha="left")

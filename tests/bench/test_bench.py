@@ -128,7 +128,7 @@ def test_a_kernel_that_forgets_elements_fails():
     (["compare", "README.md", "README.md"], "not results of this program"),
     (["compare", "/no/a.csv", "/no/b.csv"], "cannot be read"),
     (["report", "/no"], "no CSV"),
-])  # fmt: skip
+])
 def test_errors_are_one_line(argv, said, capsys):
     assert main(argv) == 2
     err = capsys.readouterr().err
@@ -188,7 +188,7 @@ def test_diff_finds_the_layer_that_diverges(monkeypatch, capsys):
 
 def test_memory_is_measured_in_a_process_of_its_own():
     task = {"side": "ours", "work": "forward", "global_size": 16, "width": 0.1, "backend": "reference",
-            "dtype": "float32", "batch": 1}  # fmt: skip
+            "dtype": "float32", "batch": 1}
     small, large = (peak(size=[side, side], **task)["bytes"] for side in (16, 640))
     assert large - small > 640 * 640 // 4 * 13 * 4  # one activation of the widest early layer at least
 
@@ -215,7 +215,7 @@ def test_a_race_takes_turns():
 
 @pytest.mark.parametrize("used, passed, own, share", [
     (8.0, 10.0, 2.0, 0.6), (2.0, 10.0, 2.01, 0.0), (10.0, 9.99, 0.0, 1.0), (0.0, 0.0, 1.0, 0.0),
-])  # fmt: skip
+])
 def test_the_share_that_others_used(monkeypatch, used, passed, own, share):
     """Of the seconds that passed on the cores; ticks that the kernel counts late do not lead out of 0 to 1."""
     readings = iter([(5.0, 7.0, 3.0), (5.0 + used, 7.0 + passed, 3.0 + own)])

@@ -13,7 +13,7 @@ def row(layer="l", p50=10.0, p20=None, p80=None, **columns):
 @pytest.mark.parametrize("b, verdict", [
     ((8.99, 8, 9.01), "same"), ((8.5, 8, 8.99), "faster"), ((11.5, 11.01, 12), "slower"), ((11.5, 10.99, 12), "same"),
     ((10, 9, 11), "same"),
-])  # fmt: skip
+])
 def test_b_is_faster_where_its_80_percent_lie_below_the_20_of_a(b, verdict):
     a, b = row(p50=10, p20=9, p80=11), row(**dict(zip(("p50", "p20", "p80"), b)))
     assert compare.verdict(a, b, 99.0) == verdict
@@ -66,20 +66,20 @@ def test_compare_tells_where_the_machines_differ(capsys):
     compare.warn(a, a | {"cores": "4", "versions": "numpy=3", "gpu": "Y"})
     assert capsys.readouterr().out.splitlines() == [
         "note: A and B differ in cores: 2 | 4", "note: A and B differ in gpu: none | Y",
-        "note: A and B differ in versions: numpy=2 | numpy=3"]  # fmt: skip
+        "note: A and B differ in versions: numpy=2 | numpy=3"]
 
 
 @pytest.mark.parametrize("t, text", [
     (12.34, "12.3 s"), (1.234, "1.23 s"), (123.4, "123 s"), (1.0, "1.00 s"), (0.999, "999 ms"), (0.0456, "45.6 ms"),
     (1e-3, "1.00 ms"), (789e-6, "789 us"), (1.5e-6, "1.50 us"), (4e-7, "0.40 us"),
-])  # fmt: skip
+])
 def test_seconds_in_three_digits(t, text):
     assert results.seconds(t) == text
 
 
 @pytest.mark.parametrize("n, text", [
     (2**30, "1.00 GiB"), (3 << 29, "1.50 GiB"), (2**30 - 1, "1024 MiB"), (5 << 20, "5 MiB"),
-])  # fmt: skip
+])
 def test_sizes_in_binary_units(n, text):
     assert results.size(n) == text
 

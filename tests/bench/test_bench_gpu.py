@@ -40,7 +40,7 @@ def fake(monkeypatch):
     cupy = SimpleNamespace(cuda=SimpleNamespace(
         Device=lambda: SimpleNamespace(synchronize=lambda: None), Event=lambda: event,
         Stream=lambda non_blocking: stream if non_blocking else None, get_elapsed_time=lambda a, b: fake.milliseconds,
-    ))  # fmt: skip
+    ))
     cuda = SimpleNamespace(ExternalStream=lambda ptr: f"torch's {ptr}", set_stream=log.append)
     fake = SimpleNamespace(log=log, stream=stream, milliseconds=0.01)
     monkeypatch.setitem(sys.modules, "cupy", cupy)

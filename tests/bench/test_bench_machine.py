@@ -37,7 +37,7 @@ def test_a_checkout_that_differs_is_marked(monkeypatch):
     for dirty, name in ((0, "abc1234"), (1, "abc1234+")):
         codes = {"diff": dirty, "rev-parse": 0}
         monkeypatch.setattr(machine.subprocess, "run", lambda command, codes=codes, **_: SimpleNamespace(
-            stdout="abc1234\n", returncode=codes[command[3]]))  # fmt: skip
+            stdout="abc1234\n", returncode=codes[command[3]]))
         assert machine.commit() == name
 
 
@@ -46,7 +46,7 @@ def test_a_checkout_that_differs_is_marked(monkeypatch):
      "Intel(R) X (family 6 model 143; amx avx2 generic)"),
     ({"model name": "Old", "cpu family": "6", "model": "1"}, [], "Old (family 6 model 1)"),
     ({"processor": "0", "Features": "fp asimd"}, ["neon", "generic"], "aarch64 (neon generic)"),
-])  # fmt: skip
+])
 def test_a_cpu_is_named_with_what_it_can(fields, levels, name, monkeypatch):
     monkeypatch.setattr(machine, "cpu_fields", lambda: fields)
     monkeypatch.setattr(machine, "levels", lambda: levels)
@@ -63,7 +63,7 @@ def test_levels_are_those_of_the_backend(monkeypatch):
 @pytest.mark.parametrize("registers, shared, warps, share", [
     (128, 0, 4, 16 / 64), (129, 0, 4, 12 / 64), (32, 100 << 10, 4, 8 / 64), (32, 0, 8, 1.0), (32, 0, 1, 32 / 64),
     (100, 0, 4, 16 / 64), (255, 227 << 10, 8, 8 / 64), (0, 0, 4, 1.0),
-])  # fmt: skip
+])
 def test_occupancy(registers, shared, warps, share):
     """65,536 registers, 228 KB, 64 warps and 32 programs a multiprocessor."""
     assert gpu.occupancy(gpu.GPUS["sm_90"], registers, shared, warps) == share
@@ -83,7 +83,7 @@ def test_what_is_said_of_a_compiled_kernel(monkeypatch):
     assert row == {
         "registers": 128, "spills": 2, "shared_bytes": 64 << 10, "occupancy": 12 / 64, "tensor_instructions": 4,
         "loop_instructions": 16, "copy_instructions": 2, "tma_instructions": 2, "atomics": 4, "flop": 989 * 10**9,
-        "bytes_min": 24_200, "roofline_s": pytest.approx(1e-3)}  # fmt: skip
+        "bytes_min": 24_200, "roofline_s": pytest.approx(1e-3)}
     compiled.asm["ttir"] = ""
     row = gpu.describe(compiled, args, gpu.GPUS["sm_90"], 1, "bfloat16")
     assert row["flop"] == 0 and row["roofline_s"] == 24_200 / 4.8e12
@@ -109,7 +109,7 @@ def test_neighbors_of_a_tile():
     found = [{k: v for k, v in other.items() if v != TILE[k]} for other in tune.neighbors(TILE)]
     assert found == [
         {"BLOCK_P": 32}, {"BLOCK_P": 128}, {"BLOCK_O": 64}, {"BLOCK_O": 256}, {"BLOCK_C": 16},
-        {"BLOCK_C": 64}, {"num_warps": 2}, {"num_warps": 8}, {"num_stages": 2}, {"num_stages": 4}]  # fmt: skip
+        {"BLOCK_C": 64}, {"num_warps": 2}, {"num_warps": 8}, {"num_stages": 2}, {"num_stages": 4}]
     assert tune.accumulators(TILE) == 64 * 128 / 128 and tune.accumulators({"BLOCK_P": 256}) == 0
     assert [*tune.neighbors({"num_warps": 1})] == [{"num_warps": 2}]
 

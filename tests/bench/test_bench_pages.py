@@ -8,14 +8,14 @@ import pytest
 from bench import BenchError, plots, plots_scaling, report
 
 HERE = {"cpu": "AMD EPYC, Zen 5 (family 26)", "cores": "2", "gpu": "", "versions": "numpy=2 torch=3",
-        "date": "2026-01-02", "commit": "abc"}  # fmt: skip
+        "date": "2026-01-02", "commit": "abc"}
 
 
 def row(command="network", config="ours", p50=2.0, **columns):
     same = dict.fromkeys(("p20", "p80", "ratio", "ratio_p20", "ratio_p80", "tflops", "mark", "note", "done_share"), "")
     return same | HERE | {"command": command, "backend": "cpu", "dtype": "bfloat16", "op": "conv3x3", "layer": "low.1",
                           "work": "step", "batch": "8", "size": "224", "width": "1", "config": config, "p50": p50,
-                          "quantity": "seconds"} | columns  # fmt: skip
+                          "quantity": "seconds"} | columns
 
 
 NETWORK = [
@@ -25,7 +25,7 @@ NETWORK = [
     row(quantity="bytes", p50=2**31), row(config="torch fast", quantity="bytes", p50=5 << 20),
     row(work="step: forward", p50=0.5), row(work="forward", batch="1", ratio=1.2, ratio_p20=1.1, ratio_p80=1.3),
     row(work="forward", batch="1", config="torch fast", p50=2.4, p20=2.3, p80=2.5),
-]  # fmt: skip
+]
 
 
 def test_the_networks_table_names_the_fastest_rival_that_was_timed_in_turns():
@@ -49,7 +49,7 @@ KERNELS = [row("kernels", layer=layer, work="forward", ratio=ratio, ratio_p20=0.
                p20=9e-4, p80=11e-4, tflops=0.5, matrix_share=0.25, done_share=0.125, gbytes_s=10.0, memory_share=0.5,
                ceiling_tflops=2.0, ceiling_gbytes_s=100.0)
            for layer, ratio, mark in (("low.1", 1.5, ""), ("low.2", 0.9, "noisy"), ("low.3", 0.5, ""),
-                                      ("mid.0", 1.0, ""), ("mid.1", "", ""))]  # fmt: skip
+                                      ("mid.0", 1.0, ""), ("mid.1", "", ""))]
 THEIRS = [{**r, "config": "torch", "tflops": 0.25, "p50": 2e-3, "p20": 1e-3, "p80": 4e-3} for r in KERNELS]
 
 
@@ -73,7 +73,7 @@ def test_the_kernels_table():
 SCALING = [row("scaling", work="width", width=w, p50=t, p20=t - 0.5, p80=t + 1) for w, t in (("1", 2.0), ("2", 8.0))]
 SCALING += [row("scaling", work="width", width=w, p50=b, quantity="bytes") for w, b in (("1", 2.0**30), ("2", 2.0**31))]
 SCALING += [row("scaling", "growth", 2.0, p20=1.9, p80=2.1, work="width", quantity="exponent of seconds",
-                note="width^k")]  # fmt: skip
+                note="width^k")]
 FILES = [row("scaling", work="file", size=s, p50=t) for s, t in (("1000", 3.0), ("2000", 9.0))]
 FILES += [row("scaling", "growth", p, work="file", quantity=q, note="a + b n")
           for q, p in (("seconds at the start", 1.0), ("seconds a megapixel", 2.0), ("bytes a megapixel", 2.0**30))]
@@ -94,7 +94,7 @@ DIFF = [row("diff", "", p, layer=layer, work=f"{work}: {name}", tolerance=t, mar
             (1e-3, "low.1", "forward", "y", 1e-2, "", "bfloat16"),
             (4e-3, "low.2", "backward", "dw", 8e-3, "", "bfloat16"),
             (0.5, "mid.0", "backward", "dx", 1e-2, "diverges", "float32"),
-            (1e-9, "mid.0", "forward", "y", 1e-8, "", "float32"))]  # fmt: skip
+            (1e-9, "mid.0", "forward", "y", 1e-8, "", "float32"))]
 
 
 def test_the_nearest_to_what_is_allowed_is_named():
@@ -102,14 +102,14 @@ def test_the_nearest_to_what_is_allowed_is_named():
         "- cpu bfloat16: 2 results, none beyond what is allowed; the nearest to it is low.2 backward: dw, 4.0e-03 of "
         "8.0e-03",
         "- cpu float32: 2 results, 1 beyond what is allowed; the nearest to it is mid.0 backward: dx, 5.0e-01 of "
-        "1.0e-02"]  # fmt: skip
+        "1.0e-02"]
 
 
 def test_the_summary_is_of_the_machine_measured_last(tmp_path):
     old, new = ([r | {"date": date, "commit": date[-2:]} for r in KERNELS] for date in ("2026-02-01", "2026-10-01"))
     text = report.summaries({tmp_path / "a": new, tmp_path / "b": old})
     assert text.startswith("Measured on AMD EPYC, Zen 5 (family 26), 2 cores; numpy 2 torch 3; 2026-10-01, commit 01. "
-                           f"All rows: [{tmp_path}/a]")  # fmt: skip
+                           f"All rows: [{tmp_path}/a]")
     assert f"Also measured: [{tmp_path}/b]({tmp_path}/b/README.md), on AMD EPYC" in text and "commit 01.\n" in text
     assert report.on(HERE | {"gpu": "H100 (SM 1)"}).startswith("H100 (SM 1); numpy 2")
 
@@ -139,7 +139,7 @@ def drawn(monkeypatch, draw, rows, module=plots):
 
 def points(ax, marker=None):
     return [tuple(float(v) for v in np.ravel(line.get_xydata())) for line in ax.lines
-            if len(line.get_xdata()) == 1 and marker in (None, line.get_marker())]  # fmt: skip
+            if len(line.get_xdata()) == 1 and marker in (None, line.get_marker())]
 
 
 def test_points_of_the_roofline(monkeypatch):

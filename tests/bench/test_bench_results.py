@@ -18,7 +18,7 @@ SMALL = ["--width", "0.03", "--size", "16", "--backend", "reference", "--dtype",
 @pytest.mark.parametrize("family, model, name", [
     (23, 1, "Zen"), (23, 49, "Zen 2"), (25, 1, "Zen 3"), (25, 17, "Zen 4"), (25, 97, "Zen 4"), (26, 2, "Zen 5"),
     (26, 68, "Zen 5"), (99, 0, ""),
-])  # fmt: skip
+])
 def test_amds_processors_are_named(family, model, name):
     found = {"vendor_id": "AuthenticAMD", "cpu family": str(family), "model": str(model)}
     assert machine.microarchitecture(found) == name
@@ -89,15 +89,15 @@ def test_scaling_measures_programs_and_processes(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(programs, "train", lambda *task: calls.append(task) or measured(task[1] / task[0]))
     table = tmp_path / "scaling.csv"
     assert main(["scaling", "--backend", "cpu", "--dtype", "float32", "--processes", "1", "2", "4", "--csv",
-                 str(table)]) == 0  # fmt: skip
+                 str(table)]) == 0
     out = capsys.readouterr().out
     for line in ("colorize: time grows like pixels^1.00", "file: time grows like 2.00 s + 1.00 s a megapixel",
                  "batch: time grows like pictures^1.00", "width: time grows like width^1.00",
                  "processes: time grows like processes^-1.00", "processes, a core each: time grows like processes^0.00",
-                 "memory like processes^0.00 (+-0.00)"):  # fmt: skip
+                 "memory like processes^0.00 (+-0.00)"):
         assert line in out
     assert [(n, batch, alone) for n, batch, *_, alone in calls] == [
-        (1, 8, False), (2, 8, False), (4, 8, False), (1, 8, True), (2, 16, True), (4, 32, True)]  # fmt: skip
+        (1, 8, False), (2, 8, False), (4, 8, False), (1, 8, True), (2, 16, True), (4, 32, True)]
     assert main(["report", str(tmp_path)]) == 0
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
     assert "file, full size | 1 | 2048 | 1 | ours | 6.19 s" in (tmp_path / "README.md").read_text()

@@ -25,7 +25,7 @@ CONFIG = Config("float32", "channels_last")
 @pytest.mark.parametrize("seconds, patience, shortest, runs", [
     ([9.0, 3.0, 2.0, 4.0, 5.0, 1.0, 0.5], 100.0, 1.0, 6), ([9.0, 3.0, 2.0], 1.0, 9.0, 1),
     ([0.5, 3.0, 2.0], 1.0, 3.0, 2),
-])  # fmt: skip
+])
 def test_a_trial_takes_the_shortest_run_after_the_first(seconds, patience, shortest, runs, ticks, monkeypatch):
     monkeypatch.setattr(trials, "refusal", lambda *_: "")
     side = SimpleNamespace(device="cpu", work=lambda work, config: "a")
@@ -101,7 +101,7 @@ def test_peak_memory_is_what_is_held_beyond_the_libraries(monkeypatch, capsys):
     held = iter([1000, 5000])
     monkeypatch.setattr(memory, "held", lambda backend, what, ours=True: next(held))
     task = {"side": "ours", "work": "forward", "batch": 1, "size": [16, 16], "global_size": 16, "width": 0.03,
-            "backend": "reference", "dtype": "float32", "runs": 3}  # fmt: skip
+            "backend": "reference", "dtype": "float32", "runs": 3}
     took = (float(n) for n in count(1))
     monkeypatch.setattr(timing.Wall, "time", lambda self, function: next(took))
     memory.main(json.dumps(task))

@@ -61,7 +61,7 @@ def test_adadelta_moves_every_parameter_seven_times_and_a_half():
     ("color.1", "backward", "gpu", "float16", "dw", tolerance("float16", 192, "float32", 0)),
     ("fusion", "backward", "gpu", "float16", "dw", tolerance("float16", 48, "float32", 2)),
     ("pixels", "encode", "cpu", "float32", "luminance", 16 * tolerance("float32", 3)),
-])  # fmt: skip
+])
 def test_what_is_allowed(layer, work, backend, dtype, name, wanted):
     (case,) = [c for c in cases(SETTINGS, 32, 3) if (c.layer, c.work) == (layer, work) and c.op != "upsample2x"]
     stored = "float16" if dtype == "bfloat16" else None
@@ -76,7 +76,7 @@ def test_what_is_allowed(layer, work, backend, dtype, name, wanted):
     ("low.1", "forward", "bfloat16", "y", 2 * tolerance("bfloat16", 288, "bfloat16")),
     ("low.2", "forward", "float32", "y", 2 * tolerance("float32", 576)),  # of stride 2
     ("low.0", "forward", "float32", "y", tolerance("float32", 9)),  # of one channel
-])  # fmt: skip
+])
 def test_what_winograds_transforms_are_allowed(layer, work, dtype, name, wanted):
     (case,) = [c for c in cases(replace(SETTINGS, width=0.5), 64, 3) if (c.layer, c.work) == (layer, work)]
     assert allowed(case, name, "cpu", dtype).value == pytest.approx(wanted)
@@ -100,7 +100,7 @@ def race(others=0.0, **seconds):
 
 
 CASE = Case("linear", "l", "forward", 2, {"x": (2, 3), "w": (3, 4), "b": (4,)}, {"y": (2, 4)}, {"y": 3},
-            flops=8_000_000, options={"activation": "relu"})  # fmt: skip
+            flops=8_000_000, options={"activation": "relu"})
 KNOWN = race(ours=[2e-6, 3e-6, 4e-6, 5e-6, 6e-6], torch=[8e-6, 9e-6, 16e-6, 15e-6, 12e-6], torch_loop=[1.0] * 5)
 
 
@@ -112,7 +112,7 @@ def test_a_kernels_row():
         "p80": 5.2e-6, "rounds": 5, "tflops": 2.0, "gbytes_s": 0.030, "matrix_share": 0.5, "done_share": 0.5,
         "memory_share": 3e-4, "ratio": 3.0, "ratio_p20": 2.8, "ratio_p80": 4.0 - 0.8, "ceiling_tflops": 4.0,
         "ceiling_gbytes_s": 100.0, "mark": "noisy",
-    }  # fmt: skip
+    }
     ratios = np.array([4, 3, 4, 3, 2.0])
     wanted |= dict(zip(("ratio_p20", "ratio_p80"), np.quantile(ratios, (0.2, 0.8))))
     assert row == {k: pytest.approx(v) if isinstance(v, float) else v for k, v in wanted.items()}
@@ -129,18 +129,18 @@ def test_a_kernels_line(capsys):
     kernels.print_row(case, "yours", kernels.row(case, "yours", alone, "gpu", "float32", LIMITS, ARGS), alone)
     first, second = (line.split() for line in capsys.readouterr().out.splitlines())
     assert " ".join(first) == ("linear l forward 4.00 us 2.80 us to 5.20 us 2.000 50% 50% 0.0 0% 12.0 us "
-                               "3.00 2.80 to 4.00 busy 25%")  # fmt: skip
+                               "3.00 2.80 to 4.00 busy 25%")
     assert second == "yours l forward 2.00 ms 2.00 ms to 2.00 ms - - - 0.0 0% - - -".split()
 
 
 CONFIGS = [Config(*names) for names in (
-    ("bf16 model", "channels_last"), ("float32", "contiguous"), ("float32", "channels_last"))]  # fmt: skip
+    ("bf16 model", "channels_last"), ("float32", "contiguous"), ("float32", "channels_last"))]
 
 
 def test_what_network_reports(capsys):
     fast, second, third = (c.name for c in CONFIGS)
     final = Race({"ours": Times(np.array([1.0, 2, 3, 4, 5])), second: Times(np.array([3.0, 3, 3, 4, 5]) * 4),
-                  fast: Times(np.array([2.0, 4, 6, 8, 10]))}, 0.0)  # fmt: skip
+                  fast: Times(np.array([2.0, 4, 6, 8, 10]))}, 0.0)
     table, lines = results.Table(None), []
     times = {third: 9.0, second: 12.0, fast: 6.0}
     notes = dict.fromkeys(times, "shortest of some runs") | {"torch other": "not measured: no time left (--minutes)"}
@@ -155,13 +155,13 @@ def test_what_network_reports(capsys):
     assert found["best"] == CONFIGS[0]
     assert found["json"] | {"machine": 0} == {
         "machine": 0, "work": "forward", "batch": 8, "ours_s": 3.0, "torch_s": {fast: 6.0, second: 12.0, third: 9.0},
-        "ratio_best": 2.0, "spread": [2.0, 2.0]}  # fmt: skip
+        "ratio_best": 2.0, "spread": [2.0, 2.0]}
     figures = [(r["config"], *map(r.get, ("p50", "p20", "p80", "ratio", "mark"))) for r in table.rows]
     assert figures == [
         ("ours", 3.0, pytest.approx(1.8), pytest.approx(4.2), 2.0, ""), (fast, 6.0, 3.6, 8.4, None, ""),
         (third, 9.0, None, None, None, None), (second, 12.0, 12.0, pytest.approx(16.8), None, "noisy"),
         ("torch other", None, None, None, None, None),
-    ]  # fmt: skip
+    ]
 
 
 def test_where_a_steps_time_goes(monkeypatch):
@@ -172,7 +172,7 @@ def test_where_a_steps_time_goes(monkeypatch):
     rows = network.parts("step", 8, ARGS, functions, {"work": "step"}, "torch", lambda *t: lines.append(*t))
     assert [(r["work"], r["config"], r["p50"]) for r in rows] == [
         ("step: forward", "ours", 1.0), ("step: backward", "ours", 2.0), ("step: data", "ours", 0.5),
-        ("step: forward", "torch", 4.0)]  # fmt: skip
+        ("step: forward", "torch", 4.0)]
     assert [" ".join(line.split()) for line in lines] == [
         "parts of ours: forward 1.00 s, backward 2.00 s, data 500 ms", "parts of torch: forward 4.00 s"]
     assert network.parts("forward", 8, ARGS, functions, {}, "torch", None) == []
@@ -211,7 +211,7 @@ def test_errors_of_diff():
     ("3", int, 1, 3), ("0.5", float, 1, 0.5), ("16", int, 8, 16), ("12", int, 8, None), ("0", int, 1, None),
     ("-1", float, 1, None), ("nan", float, 1, None), ("inf", float, 1, None), ("x", int, 1, None),
     ("1.5", int, 1, None),
-])  # fmt: skip
+])
 def test_positive_numbers(text, kind, multiple, value):
     parse = options.positive(kind, multiple)
     if value is not None:

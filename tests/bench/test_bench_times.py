@@ -73,7 +73,7 @@ def test_each_run_is_settled_flushed_timed_and_the_order_turns():
 
 @pytest.mark.parametrize("seconds, rounds, done", [
     (0.0, (3, 9), 3), (5.5, (3, 9), 8), (9.5, (3, 9), 9), (100.0, (3, 3), 3),
-])  # fmt: skip
+])
 def test_a_race_ends_after_its_time_within_its_rounds(seconds, rounds, done, ticks):
     found = timing.race({"a": "a"}, seconds, rounds, Clock(a=[1.0] * 20), warm=False)
     assert len(found.times["a"].seconds) == done
@@ -83,7 +83,7 @@ def test_a_race_ends_after_its_time_within_its_rounds(seconds, rounds, done, tic
     ([1.0, 1.0, 1.0, 1.0, 1.0], 3), ([0.3] * 9, 4), ([0.3, 0.2, 0.1, 0.09, 0.08, 0.07] + [0.07] * 9, 9),
     ([0.3, 0.3, 0.3, 0.286], 4), ([0.3, 0.3, 0.3, 0.284, 0.284, 0.284, 0.284], 7), ([2.1, 1.0], 1), ([0.001] * 20, 4),
     ([0.1 * 0.9**k for k in range(20)], 12),
-])  # fmt: skip
+])
 def test_warm_up_ends_when_runs_get_no_faster(seconds, runs):
     """The last three against those before, by 5 %; after two seconds or twelve runs in any case, but not before three
     unless one alone takes as long."""
@@ -136,7 +136,7 @@ def test_the_ceiling_is_the_fastest_run_of_the_best_candidate(monkeypatch, ticks
         return lambda: setattr(ticks, "now", ticks.now + next(seconds))
 
     products, traffic = ({"slow": candidate("slow"), "fast": candidate("fast")},
-                         {"copy": (2, candidate("copy")), "read": (1, candidate("read"))})  # fmt: skip
+                         {"copy": (2, candidate("copy")), "read": (1, candidate("read"))})
     monkeypatch.setattr(ceilings, "cpu_candidates", lambda dtype, side, size: (products, traffic))
     found = ceilings.ceilings("float32", "reference", side=1000, size=10**9, seconds=1.0)
     assert found == (2e9 / 0.5, 2e9 / 0.25, "fast", "copy")

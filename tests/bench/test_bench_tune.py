@@ -29,7 +29,7 @@ def test_tiles_whose_sums_spill_are_not_tried():
 def test_new_rows_come_before_what_they_specialize(tmp_path):
     old = [{"bytes": 2, "BLOCK_P": 1}, {"BLOCK_P": 2}]
     new = [{"arch": 90, "bytes": 2, "channels": c, "pixels": 100, "BLOCK_P": p, "measured": "x"}
-           for c, p in ((64, 3), (128, 4))]  # fmt: skip
+           for c, p in ((64, 3), (128, 4))]
     rows = tune.merged(tune.merged(old, new), [{**new[0], "BLOCK_P": 5}])
     sizes = {"arch": 90, "bytes": 2, "pixels": 200}
     assert launch.pick(rows, **sizes, channels=64)["BLOCK_P"] == 5

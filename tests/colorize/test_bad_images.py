@@ -107,7 +107,7 @@ def test_what_a_format_cannot_hold_is_told(tmp_path):
     Image.fromarray(grey(np.uint16)).save(tmp_path / "deep.png")
     _, notes = written(tmp_path / "out.bmp", read(tmp_path / "deep.png"))
     assert notes == ["BMP holds 8 bits a channel, fewer than the input had",
-                     "BMP holds no metadata: nothing in it says that the colors are estimated"]  # fmt: skip
+                     "BMP holds no metadata: nothing in it says that the colors are estimated"]
     Image.new("L", (17_000, 1)).save(tmp_path / "wide.png")
     with pytest.raises(ImageError, match=r"out.webp: WEBP cannot hold this picture \("):
         written(tmp_path / "out.webp", read(tmp_path / "wide.png"))

@@ -76,7 +76,7 @@ def test_colors_of_sRGB_come_through_unchanged():
 
 
 @pytest.mark.parametrize("height, width, extent", [(7, 9, (2.5, 3.0)), (1, 1, (0.5, 0.5)), (40, 3, (20.0, 1.5)),
-                                                   (6, 300, (3.0, 8.0)), (5, 5, (5.0, 5.0))])  # fmt: skip
+                                                   (6, 300, (3.0, 8.0)), (5, 5, (5.0, 5.0))])
 def test_bilinear_against_a_literal_loop(height, width, extent):
     rng = np.random.default_rng(0)
     values = rng.random((int(np.ceil(extent[0])) + 2, int(np.ceil(extent[1])) + 3, 2))  # padding that must not show
@@ -148,13 +148,13 @@ def test_what_is_no_picture_is_told(colorizer):
     rejects("colorize: an image must be a PIL image or a NumPy array, got str", TypeError, colorizer, "photo.jpg")
     rejects("colorize: an array must be uint8, uint16 or float, got int64", TypeError, colorizer, np.zeros((3, 3), int))
     rejects("colorize: an array must be [H, W] or [H, W, 1 to 4], got [3, 3, 5]", ValueError, colorizer,
-            np.zeros((3, 3, 5)))  # fmt: skip
+            np.zeros((3, 3, 5)))
     rejects("colorize: an array must be [H, W] or [H, W, 1 to 4], got [0, 3]", ValueError, colorizer, np.zeros((0, 3)))
     rejects("colorize: a float array must lie in [0, 1], got 0 to 2", ValueError, colorizer, np.array([[0.0, 2.0]]))
     rejects("colorize: a float array must lie in [0, 1], got nan to nan", ValueError, colorizer, np.array([[np.nan]]))
     for size in (0, "big"):
         rejects(f"colorize: render_size must be at least 1 or 'full', got {size!r}", ValueError,
-                Colorizer, colorizer.net, None, size)  # fmt: skip
+                Colorizer, colorizer.net, None, size)
 
 
 def test_threads_take_turns(colorizer):

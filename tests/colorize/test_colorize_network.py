@@ -62,7 +62,7 @@ def test_without_global_branch_there_are_neither_style_nor_classes():
     plain = Colorizer(Network(width=1 / 32, classes=2, global_size=0))
     assert plain.colorize(from_array(grey()), np.dtype(np.uint8), 255).probabilities is None
     rejects("colorize: these weights have no global branch, so no style can be taken from a picture",
-            ValueError, plain, grey(), style=grey())  # fmt: skip
+            ValueError, plain, grey(), style=grey())
 
 
 def test_probabilities_are_those_of_the_class_loss(colorizer):

@@ -21,7 +21,7 @@ call, weights = colorize_call.call, colorize_call.weights  # fixtures
     ("--saturation", "-1"), ("--saturation", "nan"), ("--saturation", "much"), ("--top", "0"), ("--render-size", "0"),
     ("--render-size", "big"), ("--max-memory", "2GB"), ("--max-memory", "0"), ("--blend", "1.5"),
     ("--suffix", ".gif"), ("--backend", "magic"),
-])  # fmt: skip
+])
 def test_a_wrong_option_is_told_with_exit_code_2(call, capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         call("a.png", "--out", "out.png", *arguments)
@@ -69,12 +69,12 @@ def test_a_limit_of_memory_that_is_too_low_is_one_line(call, monkeypatch):
     code, _, err = call(*full)
     assert code == 1 and re.fullmatch(
         r"colorize: a\.png: 300 x 200 pixels of 8 bits may take [\d.]+[MG] of memory, over the limit of 1M; raise "
-        r"--max-memory, or make it smaller\n", err)  # fmt: skip
+        r"--max-memory, or make it smaller\n", err)
     monkeypatch.setattr(files, "check_memory", lambda *_: None)  # the picture would fit, but not the network's tiles
     code, _, err = call(*full)
     assert code == 1 and re.fullmatch(
         r"colorize: a\.png: not enough memory for 300 x 200 pixels \(the limit of 1M is too low, at least [\d.]+[MG] "
-        r"are needed\); raise --max-memory, close other programs, or make it smaller\n", err)  # fmt: skip
+        r"are needed\); raise --max-memory, close other programs, or make it smaller\n", err)
     monkeypatch.undo()
 
 

@@ -64,7 +64,7 @@ def test_one_photograph_named_in_several_ways_is_one(call):
     Path("again").symlink_to("photos")
     one, other = "photos/a.png", "photos/../photos/./a.png"
     named = [(one, other), (other, str(Path(one).resolve())), (one, "photos"), ("photos", one), (one, "photos/*.png"),
-             ("*/a.png", one), (one, "link.png"), ("again/a.png", one), ("photos", "again")]  # fmt: skip
+             ("*/a.png", one), (one, "link.png"), ("again/a.png", one), ("photos", "again")]
     for i, inputs in enumerate(named):
         code, out, err = call(*inputs, "--out", f"out{i}")
         both = "photos" in inputs or "photos/*.png" in inputs
@@ -122,7 +122,7 @@ def test_a_single_bad_input_is_one_line(call, name):
     ("out.gif", "--out out.gif: files ending in .gif cannot be written; "),
     ("file.png/out.png", "file.png/out.png: cannot be written (file.png is not a folder)"),
     ("file.png/", "file.png/a.png: cannot be written (file.png is not a folder)"),
-])  # fmt: skip
+])
 def test_an_out_that_cannot_be_is_one_line(call, out, message):
     photographs("a.png", "file.png")
     code, _, err = call("a.png", "--out", out)
@@ -144,7 +144,7 @@ def test_weights_that_cannot_be_used_are_one_line(call, weights, monkeypatch):
     Path("text.safetensors").write_text("no weights")
     Path("wide.safetensors").write_bytes(whole.replace(b'"width":"0.03125"', b'"width":"0.06250"'))
     for name, message in (("missing.safetensors", "no such weights file"), ("cut.safetensors", "not a whole"),
-                          ("text.safetensors", "not a whole"), ("wide.safetensors", "must be ")):  # fmt: skip
+                          ("text.safetensors", "not a whole"), ("wide.safetensors", "must be ")):
         code, _, err = call("a.png", "--out", "out.png", weights=name)
         assert code == 1 and err.startswith(f"colorize: {name}: ") and message in err and err.count("\n") == 1, err
     monkeypatch.setattr(options, "WEIGHTS", Path("default.safetensors"))

@@ -74,7 +74,7 @@ def test_floats_become_sixteen_bits_in_png_and_eight_elsewhere(tmp_path):
 
 @pytest.mark.parametrize("length, told", [
     (60_000, []), (66_000, ["its XMP data is too long for JPEG and was left out"]),
-])  # fmt: skip
+])
 def test_long_xmp_and_jpeg(tmp_path, length, told):
     picture = from_pil(draw(0))
     packet = metadata.XMP_EMPTY.replace(b"></rdf", b"><rdf:Description dc:rights='%s'/></rdf" % (b"x" * length))
@@ -103,7 +103,7 @@ def test_what_is_told_of_a_photograph_is_so(call, weights):
     assert code == 0 and 0 < colored.forced < 3000
     first, note, seen = out.splitlines()
     assert first == (f"a.png -> out.png: 60 x 50, the gamut forced {colored.forced:,} pixels "
-                     f"({colored.forced / 3000:.1%}) towards grey")  # fmt: skip
+                     f"({colored.forced / 3000:.1%}) towards grey")
     assert note == "  note: its color profile does not fit or is damaged, and was ignored"
     told = re.findall(r"(\w+) ([\d.]+)%", seen)
     want = sorted(zip(colored.probabilities, colorizer.settings.classes), reverse=True)
@@ -198,7 +198,7 @@ def test_odd_sizes_are_seen_whole_with_their_edges_repeated(height, width):
 @pytest.mark.parametrize("size, longest, want", [
     ((300, 200), 100, (100, 67)), ((200, 300), 100, (67, 100)), ((1000, 3), 100, (100, 1)), ((100, 99), 100, (100, 99)),
     ((301, 149), 150, (150, 74)),
-])  # fmt: skip
+])
 def test_what_the_network_sees_keeps_its_proportions(size, longest, want):
     colorizer = Colorizer(Network(1 / 32, classes=2, global_size=32), render_size=longest)
     seen = []

@@ -33,7 +33,7 @@ def seeds():
         ("rgba.png", "RGBA", {"exif": exif}), ("palette.png", "P", {}), ("bit.png", "1", {}), ("grey.webp", "L", {}),
         ("rgba.webp", "RGBA", {"lossless": True}), ("rgb.bmp", "RGB", {}), ("palette.gif", "P", {}),
         ("lzw.tif", "RGB", {"compression": "tiff_lzw"}), ("jpeg.tif", "RGB", {"compression": "jpeg"}),
-    ):  # fmt: skip
+    ):
         file = BytesIO()
         image.convert(mode).save(file, images.WRITE.get(name[name.index(".") :], "GIF"), **options)
         made[name] = file.getvalue()

@@ -18,7 +18,7 @@ from tests.tools.picture_files import WEIGHTS, grey, luminance, profile_of, srgb
 SAVED = {
     ".png": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), ".tif": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "F"),
     ".webp": ("RGB", "RGBA"), ".bmp": ("1", "L", "P", "RGB"), ".gif": ("L", "P"), ".jpg": ("L", "RGB", "CMYK", "YCbCr"),
-}  # fmt: skip
+}
 
 
 def in_mode(mode):
@@ -62,7 +62,7 @@ def test_what_is_written_is_what_was_colored(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix, loads", [(".png", lambda path: imagecodecs.png_decode(path.read_bytes())),
-                                           (".tif", tifffile.imread)])  # fmt: skip
+                                           (".tif", tifffile.imread)])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_sixteen_bits_stay_sixteen_bits_and_alpha_alpha(tmp_path, suffix, loads, channels):
     rng = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def test_kinds_of_deep_tiff(tmp_path, kind):
     tifffile.imwrite(tmp_path / "in.tif", stored, **options)
     ink = codes[..., -1:]
     colors = {"miniswhite": 1 - codes[..., 0], "minisblack": codes[..., 0], "rgb": codes,
-              "separated": (1 - codes[..., :3]) * (1 - ink)}  # fmt: skip
+              "separated": (1 - codes[..., :3]) * (1 - ink)}
     want = luminance(colors[options["photometric"]])
     picture = read(tmp_path / "in.tif")
     assert np.abs(picture.luminance - want).max() < 1e-6
@@ -127,7 +127,7 @@ def test_kinds_of_deep_tiff(tmp_path, kind):
     ([[0, np.nan]], "values from nan to nan; wanted 0 to 1 or 0 to 255 or 0 to 65535"),
     ([[-1, 1]], "values from -1 to 1; wanted 0 to 1 or 0 to 255 or 0 to 65535"),
     ([[0, 1e9]], "values from 0 to 1e+09; wanted 0 to 1 or 0 to 255 or 0 to 65535"),
-])  # fmt: skip
+])
 def test_floats_without_a_meaning_are_told(tmp_path, values, message):
     tifffile.imwrite(tmp_path / "in.tif", np.array(values, np.float32))
     with pytest.raises(ImageError, match="in.tif: ") as caught:

@@ -52,7 +52,7 @@ def test_resolution_is_kept_across_and_down(tmp_path, source, target):
     if source in ("16.tif", "cm.tif"):
         unit, scale = (3, 2.54) if source == "cm.tif" else (2, 1)
         tifffile.imwrite(path, grey(np.uint16 if "16" in source else np.uint8), photometric="minisblack",
-                         resolution=(dpi[0] / scale, dpi[1] / scale), resolutionunit=unit)  # fmt: skip
+                         resolution=(dpi[0] / scale, dpi[1] / scale), resolutionunit=unit)
     else:
         Image.fromarray(grey()).save(path, dpi=dpi)
     picture = read(path)
@@ -89,10 +89,10 @@ def test_a_tiff_that_pillow_does_not_know_keeps_profile_and_xmp(tmp_path):
     """Floats in color: its directory is all that is read of it."""
     packet = metadata.XMP_EMPTY.replace(b"></rdf", b'><rdf:Description dc:rights="none"/></rdf')
     linear = profile_of("rgb", whitepoint=[0.3127, 0.3290, 1], primaries=[0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1],
-                        gamma=1.0)  # fmt: skip
+                        gamma=1.0)
     pixels = np.random.default_rng(0).uniform(0.3, 0.6, (9, 14, 3)).astype(np.float32)
     tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", iccprofile=linear, description="Harbor",
-                     metadata=None, extratags=[(700, 1, len(packet), packet, True)])  # fmt: skip
+                     metadata=None, extratags=[(700, 1, len(packet), packet, True)])
     picture = read(tmp_path / "in.tif")
     assert np.abs(picture.luminance - srgb(pixels @ WEIGHTS)).max() < 3e-4 and not picture.notes
     for name in ("out.tif", "out.png"):

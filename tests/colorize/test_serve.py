@@ -54,10 +54,10 @@ def server(tmp_path_factory):
     network().save(weights)
     (folder / "tmp").mkdir()
     command = [sys.executable, "-c", SERVER, "--weights", weights, "--backend", "reference", "--max-upload", "200K",
-               "--max-megapixels", "1"]  # fmt: skip
+               "--max-megapixels", "1"]
     with open(folder / "log", "w") as log:
         started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True,
-                                   env=os.environ | {"TMPDIR": str(folder / "tmp")})  # fmt: skip
+                                   env=os.environ | {"TMPDIR": str(folder / "tmp")})
     try:
         line = started.stdout.readline()
         assert "(nothing leaves this machine; Ctrl-C ends it)" in line, (folder / "log").read_text()
@@ -126,7 +126,7 @@ def test_upload_compare_and_download(server, photographs, tmp_path, width, heigh
         place = "const r = document.querySelector('#slider .inner').getBoundingClientRect();return r.left + r.width / 2"
         chromium.run("document.querySelector('#slider').scrollIntoView({block: 'center'})")
         x, y = chromium.run("const r = document.querySelector('#slider .inner').getBoundingClientRect();"
-                            "return [r.left + r.width / 2, r.top + r.height / 2]")  # fmt: skip
+                            "return [r.left + r.width / 2, r.top + r.height / 2]")
         chromium.drag((x, y), (x - 60, y))
         assert abs(chromium.run(place) - (x - 60)) < 20
         # what is downloaded is what the command line makes
@@ -157,7 +157,7 @@ def test_settings_and_style_change_the_picture(server, photographs):
         before = chromium.wait(SPREAD)
         assert before[1] > 20, "there is color"
         changed = lambda: chromium.wait(f"const now = (() => {{ {SPREAD} }})();"  # noqa: E731
-                                        f"return now && now[0] != '{before[0]}' && now")  # fmt: skip
+                                        f"return now && now[0] != '{before[0]}' && now")
         chromium.run("document.querySelectorAll('#render input')[0].click()")
         before = changed()
         chromium.run("document.querySelector('#style-part button').click()")
@@ -166,7 +166,7 @@ def test_settings_and_style_change_the_picture(server, photographs):
         before = changed()
         place = "const r = document.querySelector('#saturation input[type=range]');r.scrollIntoView({block: 'center'});"
         left, middle, y = chromium.run(place + "const b = r.getBoundingClientRect();"
-                                       "return [b.left, b.left + b.width / 2, b.top + b.height / 2]")  # fmt: skip
+                                       "return [b.left, b.left + b.width / 2, b.top + b.height / 2]")
         chromium.drag((middle, y), (left - 5, y))
         assert changed()[1] <= 12, "saturation 0 is grey, up to what the shown file's compression does"
     assert gone(folder)
@@ -185,7 +185,7 @@ def test_what_cannot_be_taken_is_told_on_the_page(server, photographs, tmp_path)
         told = chromium.run("return document.querySelector('#problems').innerText").splitlines()
         assert told[0].startswith("broken") and "jpg: damaged or cut off (" in told[0] and len(told) == 2
         assert told[1] == ("large.png: 2000 x 1000 pixels, more than the 1 megapixels that this page takes "
-                           "(--max-megapixels)")  # fmt: skip
+                           "(--max-megapixels)")
         chromium.wait(BOTH_SHOWN)  # the good one among them
         chromium.upload("#drop input[type=file]", tmp_path / "heavy.jpg")
         chromium.wait("return /exceeds|maximum|too large/i.test(document.body.innerText)")
@@ -213,10 +213,10 @@ def test_a_port_that_is_taken_is_told(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         found = subprocess.run([sys.executable, "-m", "colorize", "serve", "--weights", tmp_path / "tiny.safetensors",
-                                "--port", str(port)], cwd=ROOT, capture_output=True, text=True)  # fmt: skip
+                                "--port", str(port)], cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 1
     assert found.stderr.endswith(f"\ncolorize: the page cannot be opened (is port {port} free? Without --port, a free "
-                                 "one is found)\n")  # fmt: skip
+                                 "one is found)\n")
 
 
 def test_without_gradio_is_one_line(monkeypatch, capsys):
@@ -227,7 +227,7 @@ def test_without_gradio_is_one_line(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("option", [("--port", "0"), ("--port", "70000"), ("--max-upload", "x"),
-                                    ("--max-megapixels", "0")])  # fmt: skip
+                                    ("--max-megapixels", "0")])
 def test_a_wrong_option_is_told(option, capsys):
     with pytest.raises(SystemExit) as left:
         program.main(["serve", *option])

@@ -50,7 +50,7 @@ def test_what_is_refused_leaves_nothing_and_names_no_folder(session, tmp_path):
     broken.write_bytes(broken.read_bytes()[:-200])
     large = uploaded(tmp_path / "a", "large.png", Image.new("L", (101, 100)))
     for path, message in ((broken, "broken.png: damaged or cut off ("),
-                          (large, "large.png: 101 x 100 pixels, more than the 0.01 megapixels")):  # fmt: skip
+                          (large, "large.png: 101 x 100 pixels, more than the 0.01 megapixels")):
         with pytest.raises(ImageError) as caught:
             session.add(path)
         assert str(caught.value).startswith(message)

@@ -90,11 +90,11 @@ def test_they_go_from_file_to_file(tmp_path, source, target, order):
         pixels = grey(dtype).astype(f"{order}u{dtype().itemsize}").tobytes()
         height, width = grey().shape
         numbers = {256: width, 257: height, 258: 8 * dtype().itemsize, 259: 1, 262: 1, 273: 8, 277: 1, 278: height,
-                   279: len(pixels)}  # fmt: skip
+                   279: len(pixels)}
         entries = {**everything(), **{tag: (4, struct.pack(f"{order}I", n)) for tag, n in numbers.items()}}
         start = 8 + len(pixels) + len(pixels) % 2
         path.write_bytes(literal_block({}, order)[:4] + struct.pack(f"{order}I", start)
-                         + pixels.ljust(start - 8, b"\0") + literal_directory(entries, order, start))  # fmt: skip
+                         + pixels.ljust(start - 8, b"\0") + literal_directory(entries, order, start))
     else:
         Image.fromarray(grey()).save(path, exif=b"Exif\0\0" + literal_block(everything(), order))
     picture = read(path)

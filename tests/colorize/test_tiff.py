@@ -63,7 +63,7 @@ def test_white_is_the_largest_code_of_the_bits(tmp_path, bits, photometric):
     codes[0], codes[1] = 0, white
     options = {"extrasamples": ["unassalpha"]} if samples == 4 else {}
     tifffile.imwrite(path, codes.squeeze(), photometric=photometric.split()[0], bitspersample=bits, **options,
-                     planarconfig="contig" if samples > 1 else None)  # fmt: skip
+                     planarconfig="contig" if samples > 1 else None)
     picture = read(path)
     colors = codes[..., :3] if samples > 1 else codes[..., 0]
     want = luminance((white - colors if photometric == "miniswhite" else colors) / white)
@@ -106,7 +106,7 @@ def test_each_kind_of_alpha(tmp_path, kind, white, channels):
     alpha[:5] = 1
     data = stored_with_alpha(kind, colors, alpha, white)
     tifffile.imwrite(tmp_path / "in.tif", data, photometric="rgb" if channels == 3 else "minisblack",
-                     planarconfig="contig", extrasamples=[kind])  # fmt: skip
+                     planarconfig="contig", extrasamples=[kind])
     picture = read(tmp_path / "in.tif")
     assert (picture.alpha is None) == (kind == "unspecified")
     want = luminance(colors[..., 0] if channels == 1 else colors)
@@ -174,6 +174,6 @@ def test_ink_goes_through_its_profile(tmp_path, name):
 def test_colors_that_srgb_lacks_are_cut_off(tmp_path):
     """The primaries of BT.2020 lie outside of sRGB's: what a viewer shows of each is that of sRGB."""
     wide = profile_of("rgb", whitepoint=[0.3127, 0.3290, 1], gamma=1.0,
-                      primaries=[0.708, 0.292, 1, 0.17, 0.797, 1, 0.131, 0.046, 1])  # fmt: skip
+                      primaries=[0.708, 0.292, 1, 0.17, 0.797, 1, 0.131, 0.046, 1])
     tifffile.imwrite(tmp_path / "in.tif", np.eye(3, dtype=np.float32)[None], photometric="rgb", iccprofile=wide)
     assert np.abs(read(tmp_path / "in.tif").luminance[0] - srgb(WEIGHTS)).max() < 2e-3

@@ -19,7 +19,7 @@ PHOTOGRAPHS = sorted((ROOT / "train/photographs/held_out").glob("*/*.jpg"))
 
 
 @pytest.mark.parametrize("height, width, extent", [(7, 9, (2.5, 3.0)), (1, 1, (0.5, 0.5)), (12, 5, (6.0, 2.5)),
-                                                   (5, 5, (5.0, 5.0))])  # fmt: skip
+                                                   (5, 5, (5.0, 5.0))])
 def test_guided_against_a_literal_loop(height, width, extent):
     rng = np.random.default_rng(0)
     shape = int(np.ceil(extent[0])), int(np.ceil(extent[1]))
@@ -110,7 +110,7 @@ def test_figures_of_upsampling_are_those_of_the_definition(tmp_path, capsys):
 
     def enlarged(means):
         return np.stack([np.asarray(Image.fromarray(x.astype(np.float32)).resize((64, 48), Image.Resampling.BILINEAR))
-                         for x in np.moveaxis(means, -1, 0)], -1)  # fmt: skip
+                         for x in np.moveaxis(means, -1, 0)], -1)
 
     for block, whole, steepest in printed["bilinear"]:
         each = [literal_errors(np.asarray(Image.open(path))[:48, :64], int(block), enlarged) for path in paths]

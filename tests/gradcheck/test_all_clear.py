@@ -127,7 +127,7 @@ def test_what_has_no_gradient_passes_and_is_said():
     found = check_gradients(lambda z, b: softmax(z + b), shift, {"z": normal(5), "b": np.array(0.3)})
     assert found["b"] == 0.0 and "b: no change of y beyond rounding" in str(found)
     wrong = failure(check_gradients, lambda z, b: softmax(z + b), lambda *a: (shift(*a)[0], 1e-7),
-                    {"z": normal(5), "b": np.array(0.3)})  # fmt: skip
+                    {"z": normal(5), "b": np.array(0.3)})
     assert "db is wrong" in wrong
     passes(lambda x: np.maximum(x, 0), lambda dy, x: 0 * x, -np.abs(normal(4)))
     passes(lambda x: np.round(x, 1), lambda dy, x: 0 * x, normal(4))
@@ -164,7 +164,7 @@ def test_every_leaf_is_checked_or_named():
     import ml_dtypes
 
     given = {"list": [normal(2), normal(3)], "dict": {"a": normal(2), "n": 3}, "float": 0.5, "scalar": np.float32(0.7),
-             "half": normal(2).astype(ml_dtypes.bfloat16), "labels": np.array([1, 0])}  # fmt: skip
+             "half": normal(2).astype(ml_dtypes.bfloat16), "labels": np.array([1, 0])}
 
     def forward(list, dict, float, scalar, half, labels):
         return np.concatenate([np.sin(list[0]) * float, list[1] ** 2, dict["a"] * scalar, half[labels]])
@@ -172,7 +172,7 @@ def test_every_leaf_is_checked_or_named():
     def backward(dy, list, dict, float, scalar, half, labels):
         a, b, c, d = dy[:2], dy[2:5], dy[5:7], dy[7:]
         return ([a * np.cos(list[0]) * float, 2 * b * list[1]], {"a": c * scalar}, (a * np.sin(list[0])).sum(),
-                (c * dict["a"]).sum(), d[labels], None)  # fmt: skip
+                (c * dict["a"]).sum(), d[labels], None)
 
     found = check_gradients(forward, backward, given)
     assert list(found) == ["list[0]", "list[1]", "dict['a']", "float", "scalar", "half"] and not found.unchecked
@@ -217,10 +217,10 @@ def test_each_of_several_arguments_is_called_alone():
     """An argument with a gradient a million times smaller than another's is seen."""
     inputs = {**arguments(), "b": normal(4)}
     small = check_gradients(lambda x, w, b: 1e6 * dense(x, w, 0) + b, lambda dy, x, w, b: (
-        *(1e6 * g for g in dense_backward(dy, x, w, 0 * b)[:2]), dy.sum(0)), inputs)  # fmt: skip
+        *(1e6 * g for g in dense_backward(dy, x, w, 0 * b)[:2]), dy.sum(0)), inputs)
     assert list(small) == ["x", "w", "b"]
     wrong = failure(check_gradients, lambda x, w, b: 1e6 * dense(x, w, 0) + b, lambda dy, x, w, b: (
-        *(1e6 * g for g in dense_backward(dy, x, w, 0 * b)[:2]), dy.mean(0)), inputs)  # fmt: skip
+        *(1e6 * g for g in dense_backward(dy, x, w, 0 * b)[:2]), dy.mean(0)), inputs)
     assert "db is wrong" in wrong and "1/N" in wrong
 
 

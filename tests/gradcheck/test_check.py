@@ -65,7 +65,7 @@ def test_the_message_names_operation_argument_index_and_both_values():
         rf"dense: dw is wrong at \[3, 1\]: backward gives {number}, finite differences give {number}, "
         rf"difference {number} \(relative error {number} along random directions, tolerance 1e-06; "
         r"1 of 20 elements are off\)", message
-    )  # fmt: skip
+    )
     assert found, message
     assert float(found[1]) == pytest.approx(float(found[2]) / 2, rel=1e-5) and float(found[4]) > 1e-3
 
@@ -107,7 +107,7 @@ def test_errors_do_not_cancel():
     (lambda x: np.maximum(x, 0), lambda x: x > 0),
     (lambda x: np.abs(x), lambda x: np.sign(x)),
     (lambda x: x.max(), lambda x: np.arange(x.size).reshape(x.shape) == x.argmax()),
-])  # fmt: skip
+])
 def test_kinks_are_avoided(f, slope):
     """Thousands of kinks within reach of the first step; and a point that lies on kinks itself."""
     x = np.random.default_rng(0).standard_normal(5000)
@@ -120,7 +120,7 @@ def test_kinks_are_avoided(f, slope):
     ("jumps everywhere", lambda x: np.floor(x * 1e6) / 1e6, lambda x: 1, [0.3, -1.7, 2.1]),
     ("rounded", lambda x: x.astype(np.float32).astype(np.float64), lambda x: 1, [0.3, -1.7, 2.1]),
     ("noise", lambda x: x + 1e-6 * np.random.default_rng(abs(int(x[0] * 1e15))).random(x.shape), lambda x: 1, [1.0]),
-])  # fmt: skip
+])
 def test_what_is_not_smooth_does_not_pass(name, f, slope, x):
     message = failure(check_gradients, f, lambda dy, x: dy * slope(x), {"x": np.array(x)}, operation="step")
     assert message == (
@@ -136,7 +136,7 @@ def test_what_is_not_smooth_does_not_pass(name, f, slope, x):
     (lambda dx, dw, db: (dx, dw, db[None]), "dense: db has shape [1, 4], but b has [4]"),
     (lambda dx, dw, db: (dx.astype(np.float32), dw, db), "dense: dx is float32, but x is float64"),
     (lambda dx, dw, db: (dx, dw, db * [1, np.nan, 1, 1]), "dense: db is nan at [1]"),
-])  # fmt: skip
+])
 def test_gradients_of_a_wrong_form(returned, message):
     assert failure(check, lambda *args: returned(*dense_backward(*args))) == message
 

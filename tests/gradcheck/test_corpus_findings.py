@@ -31,7 +31,7 @@ TIES = np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 0.0], [5.0, 1.0, 2.0], [4.0, 4.0, 4
     (relu, lambda dy, x: dy * np.where(x == 0, -0.5, x > 0), ZEROS),
     (largest, lambda dy, x: dy[:, None] * tied(x), TIES),
     (lambda x: np.clip(x, 0, 1), lambda dy, x: dy * np.where(x == 0, 3, (x > 0) & (x < 1)), ZEROS),
-])  # fmt: skip
+])
 def test_impossible_slopes_at_a_kink_are_wrong(f, backward, x):
     with pytest.raises(GradientError, match="op: dx is wrong at a kink: backward gives a slope of .* one-sided slopes"):
         check_gradients(f, backward, {"x": x}, operation="op")
@@ -45,7 +45,7 @@ def test_impossible_slopes_at_a_kink_are_wrong(f, backward, x):
     (largest, lambda dy, x: dy[:, None] * tied(x) / tied(x).sum(1, keepdims=True), TIES),
     (largest, lambda dy, x: dy[:, None] * (np.arange(3) == x.argmax(1)[:, None]), TIES),
     (lambda x: np.clip(x, 0, 1), lambda dy, x: dy * ((x >= 0) & (x < 1)), ZEROS),
-])  # fmt: skip
+])
 @pytest.mark.parametrize("seed", range(5))
 def test_every_convention_at_a_kink_passes(f, backward, x, seed):
     assert "checked beside it" in str(check_gradients(f, backward, {"x": x}, seed=seed))

@@ -35,7 +35,7 @@ def entropy_of_logits_backward(dy, z, rows, labels):
     ("sum of log", lambda x: np.log(x).sum(), lambda dy, x: dy / x),
     ("log(1 - x)", lambda x: np.log(1 - x), lambda dy, x: -dy / (1 - x)),
     ("arccos", lambda x: np.arccos(2 * x - 1), lambda dy, x: -dy / np.sqrt(x - x * x)),
-])  # fmt: skip
+])
 def test_domains(n, seeds, name, forward, backward):
     for seed in range(seeds):
         x = np.random.default_rng(seed).random(n)

@@ -24,10 +24,10 @@ def wrong(change, n=4, c=4, o=4):
     (lambda g, dy: (0 * g["x"], g["w"], g["b"]), "it is 0 everywhere"),
     (lambda g, dy: (g["x"][::-1], g["w"], g["b"]), "it is flipped along axis 0"),
     (lambda g, dy: (np.roll(g["x"], 1, 1), g["w"], g["b"]), "it is shifted along axis 1"),
-])  # fmt: skip
+])
 def test_causes(change, cause):
     assert cause in wrong(change) or cause == "it fits the gradient of w" and "fits the gradient" in wrong(
-        lambda g, dy: (g["w"], g["x"], g["b"]))  # fmt: skip
+        lambda g, dy: (g["w"], g["x"], g["b"]))
 
 
 def test_more_causes():
@@ -68,7 +68,7 @@ def test_values_and_counts():
     ({"wrt": ["x", "x"]}, "wrt names an argument twice: x, x"),
     ({"wrt": ["z"]}, "'z' must be one of x$"),
     ({"takes": ["z"]}, "'z' must be one of x, y, result, cache"),
-])  # fmt: skip
+])
 def test_nonsense_options(options, message):
     with pytest.raises(ValueError, match=f"^operation: {message}"):
         passes(np.sin, sine, normal(3), **options)
@@ -77,7 +77,7 @@ def test_nonsense_options(options, message):
 @pytest.mark.parametrize("returned, message", [
     (None, "forward returned None, wanted"), ({}, "forward returned a dict without arrays of floats"),
     ({"y": 1}, "forward returned a dict without"), ("y", "forward returned str"), (np.ones(3, int), "of int64"),
-])  # fmt: skip
+])
 def test_nonsense_results(returned, message):
     with pytest.raises(ValueError, match=f"^operation: .*{message}"):
         passes(lambda x: returned, sine, normal(3))
@@ -87,7 +87,7 @@ def test_nonsense_results(returned, message):
     (None, "dx is None"), ("dx", "dx is str, but x is float64"), (np.ones(3, int), "dx is int64, but x is float64"),
     (np.ones(3, bool), "dx is bool"), (np.ones(4), "dx has shape [4], but x has [3]"), ({}, "gradients of nothing"),
     ([np.ones(3), np.ones(3)], "backward returned 2 gradients, wanted dx"),
-])  # fmt: skip
+])
 def test_nonsense_gradients(returned, message):
     fails(np.sin, lambda dy, x: returned, normal(3), message)
 

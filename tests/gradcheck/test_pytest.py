@@ -48,7 +48,7 @@ def test_the_report_is_short_and_ends_at_the_users_line(tmp_path):
 
 def test_other_runners_see_hidden_frames(tmp_path):
     said = report(tmp_path, f"\ndef test_own():\n    check_gradients(forward, backward, {ARGUMENTS})\n",
-                  "-p", "no:gradcheck.pytest_plugin")  # fmt: skip
+                  "-p", "no:gradcheck.pytest_plugin")
     assert "gradcheck/check.py" not in said and "GradientError: operation: dw is wrong" in said
 
 

@@ -40,7 +40,7 @@ class Stateful:
 
 
 FAULTS = ("adds", "every second", "every third", "of the call before", "buffer adds", "ignores dy after the first",
-          "cache of the first")  # fmt: skip
+          "cache of the first")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -51,7 +51,7 @@ def test_state(fault):
         "adds": "is 2 times the first; are gradients added", "buffer adds": "is 2 times the first",
         "every second": "not reentrant: called again with the same arguments, dx is 1.1 times the first",
         "cache of the first": "does it keep something of an earlier call?",
-    }  # fmt: skip
+    }
     assert wanted.get(fault, "") in found
 
 

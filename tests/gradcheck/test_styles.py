@@ -12,7 +12,7 @@ from gradcheck import (
     check_jvp,
     check_layer,
     check_loss,
-)  # fmt: skip
+)
 from tests.gradcheck.pairs import arguments, dense, dense_backward, fails, failure, normal, passes, sine
 
 ALL = {"x", "w", "b"}
@@ -55,7 +55,7 @@ def test_several_outputs():
     fails(forward, lambda ds, dc, x: ds * np.cos(x) + dc * np.sin(x), normal(4))
     passes(lambda x: {"s": np.sin(x), "n": 3}, lambda dy, x: dy["s"] * np.cos(x), normal(4))
     three = check_gradients(lambda x: (np.sin(x), np.cos(x), x), lambda dy, c: dy[0] * np.cos(c) - dy[1] * np.sin(c),
-                            {"x": normal(4)}, takes="cache")  # fmt: skip
+                            {"x": normal(4)}, takes="cache")
     assert set(three) == {"x"}
 
 
@@ -71,7 +71,7 @@ Pair = namedtuple("Pair", "w b")
 @pytest.mark.parametrize("make", [
     lambda w, b: {"w": w, "b": b}, lambda w, b: [w, b], Weights, Pair, lambda w, b: (w, b),
     lambda w, b: {"deep": [{"w": w}, (b, 3)]},
-])  # fmt: skip
+])
 def test_containers(make):
     inputs = arguments()
     given = {"p": make(inputs["w"], inputs["b"]), "x": inputs["x"]}
@@ -113,7 +113,7 @@ def test_keyword_only_arguments_and_names():
     turned = dict(reversed(inputs.items()))
     assert list(check_gradients(forward, backward, turned, wrt=["x", "y", "dy"])) == list(inputs)
     with_result = check_gradients(lambda y: np.tanh(y), lambda dy, result: dy * (1 - result**2), {"y": normal(3)},
-                                  takes="result")  # fmt: skip
+                                  takes="result")
     assert list(with_result) == ["y"]
 
 
@@ -199,7 +199,7 @@ def test_layers():
     assert set(check_layer(Attributes(), normal(3, 5))) == {"x", "W"}
     listed = Dense()
     found = check_layer(listed, normal(3, 5), params=lambda s: list(s.params.values()),
-                        grads=lambda s: list(s.grads.values()))  # fmt: skip
+                        grads=lambda s: list(s.grads.values()))
     assert len(found) == 3
     wrong = Dense()
     wrong.backward = lambda dy: 2 * Dense.backward(wrong, dy)
@@ -213,7 +213,7 @@ def test_forward_mode():
     inputs = {"x": normal(3, 5), "w": normal(5, 4)}
     assert set(check_jvp(lambda x, w: np.tanh(x @ w), jvp, inputs)) == {"x", "w"}
     check_jvp(lambda x, w: np.tanh(x @ w), lambda primals, tangents: (np.tanh(primals[0] @ primals[1]),
-                                                                     jvp(*primals, *tangents)), inputs)  # fmt: skip
+                                                                     jvp(*primals, *tangents)), inputs)
 
     def one_wrong(*args):
         t = jvp(*args)
@@ -223,7 +223,7 @@ def test_forward_mode():
     message = failure(check_jvp, lambda x, w: np.tanh(x @ w), one_wrong, inputs)
     assert "the tangent along x is wrong at [2, 1] of y: jvp gives" in message and "1 of 12 elements" in message
     assert "jvp returned 3 numbers, y has 12" in failure(check_jvp, lambda x, w: np.tanh(x @ w), lambda *a: np.ones(3),
-                                                         inputs)  # fmt: skip
+                                                         inputs)
 
 
 def test_double_backward():

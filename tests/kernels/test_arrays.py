@@ -27,7 +27,7 @@ X, W, B = np.ones((1, 5, 5, 2)), np.ones((3, 3, 2, 4)), np.ones(4)
     ({"w": (w := np.ones((3, 3, 2, 2))), "b": w[0, 0, 0], "out": w.ravel()[:8].reshape(1, 2, 2, 2), "x": X[:, :2, :2]},
      ValueError, "out y must lie apart from w, got arrays that share memory"),
     ({"prepared": 1}, TypeError, "prepared must be what prepare(w, backend='reference') returned, got 1"),
-])  # fmt: skip
+])
 def test_messages(wrong, error, message):
     rejects(f"conv3x3: {message}", error, conv3x3.forward, **{"x": X, "w": W, "b": B} | wrong)
 
@@ -35,20 +35,20 @@ def test_messages(wrong, error, message):
 def test_messages_of_single_operations():
     p, z, rgb = np.ones(3), np.ones((2, 3)), np.ones((2, 4, 6, 3))
     rejects("linear: w must be [Cin, Cout] with Cin=3 (from x), got [4, 5]", ValueError, linear.forward, z,
-            np.ones((4, 5)), np.ones(5))  # fmt: skip
+            np.ones((4, 5)), np.ones(5))
     rejects("fusion: w must be [4 + 2, Cout] (channels of global_, then of mid), got [5, 3]", ValueError,
-            fusion.forward, X, np.ones((1, 4)), np.ones((5, 3)), p)  # fmt: skip
+            fusion.forward, X, np.ones((1, 4)), np.ones((5, 3)), p)
     rejects("adadelta: need 0 <= rho < 1, eps > 0, lr > 0 in float64, got rho=1.0, eps=1e-06, lr=1.0", ValueError,
-            adadelta.step, p, p, p, p, rho=1.0)  # fmt: skip
+            adadelta.step, p, p, p, p, rho=1.0)
     rejects("class_loss: labels must lie in 0..2, got 0..3", ValueError, class_loss.value_and_gradient, z,
-            np.array([3, 0]))  # fmt: skip
+            np.array([3, 0]))
     rejects("class_loss: scale must be finite in float64, got inf", ValueError, class_loss.value_and_gradient, z,
-            np.array([1, 0]), np.inf)  # fmt: skip
+            np.array([1, 0]), np.inf)
     rejects("color: size must fit into rgb of 4 x 6, got 4 x 8", ValueError, color.encode, rgb, size=(4, 8))
     rejects("color: top must lie in 0..2, got 0..3", ValueError, color.encode, rgb, size=(2, 2), top=np.array([3, 0]))
     y = np.ones((1, 5, 5, 4))
     rejects("conv3x3: out must be a tuple (dx, dw, db), got one of 2", ValueError, conv3x3.backward, y, X, W, y,
-            out=(X, W))  # fmt: skip
+            out=(X, W))
 
 
 def test_sizes_come_back_by_name():

@@ -60,7 +60,7 @@ def test_yuv_of_scikit_image(cube):
     ("red", (1, 0, 0), (53.24, 80.09, 67.20)),
     ("green", (0, 1, 0), (87.73, -86.18, 83.18)),
     ("blue", (0, 0, 1), (32.30, 79.19, -107.86)),
-])  # fmt: skip
+])
 def test_known_colors(name, rgb, lab):
     np.testing.assert_allclose(reference.rgb_to_lab(np.array(rgb, float)), lab, atol=0.01)
 
@@ -84,7 +84,7 @@ def loops(rgb, space, top, left, flip, size):
             "lab": lambda r, g, b: [(v + 110) / 220 for v in one_pixel((r, g, b))[1:]],
             "yuv": lambda r, g, b, luma=luma: [0.492111 * (b - luma) / 0.872 + 0.5, 0.877283 * (r - luma) / 1.23 + 0.5],
             "rgb": lambda r, g, b: [r, g, b],
-        }[space](r, g, b)  # fmt: skip
+        }[space](r, g, b)
         luminance[m, i, j] = one_pixel((r, g, b))[0] / 50 - 1 if space == "lab" else 2 * luma - 1
         chroma[m, i // 2, j // 2] += np.array(full) / 4
     return luminance, chroma

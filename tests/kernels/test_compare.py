@@ -111,7 +111,7 @@ def test_what_truncating_matrix_units_may_lose(name, at_once, length):
     ((3e-3, 0, 0), {}, 6e-3 * 2**0.5), ((3e-3, 0, 0), {"factors": 0}, 0), ((3e-3, 0, 0), {"factors": 3}, 6e-3 * 3**0.5),
     ((0, 1e-3, 0), {}, 2e-3 * 9**0.5), ((0, 0, 1e-3), {}, 2e-3 * 9), ((0, 0, 0), {"storage": "float16"}, 2.0**-10),
     ((3e-3, 4e-3, 1e-3), {"factors": 1, "storage": "float32"}, 2 * ((9 + 9 * 16) ** 0.5 * 1e-3 + 9e-3)),
-])  # fmt: skip
+])
 def test_tolerances_are_equation_2(row, arguments, wanted, monkeypatch):
     monkeypatch.setitem(ARITHMETIC, "float64", compare.Arithmetic(*row))
     assert tolerance("float64", 9, **arguments) == pytest.approx(wanted, rel=1e-6, abs=2.0**-51)
@@ -149,7 +149,7 @@ def test_tolerance_grows_with_length_and_storage(arithmetic, length, storage):
     (("int8", 1), "compare: arithmetic must be one of float64, float32, tf32, float16, bfloat16, got 'int8'"),
     (("float32", 0), "compare: length must be at least 1, got 0"),
     (("float32", 1, np.int32), "compare: storage must be one of float64, float32, float16, bfloat16, got int32"),
-])  # fmt: skip
+])
 def test_tolerance_rejects(arguments, message):
     with pytest.raises(ValueError) as caught:
         tolerance(*arguments)

@@ -64,7 +64,7 @@ def within(memory, a, start):
 WRITTEN = {function: tuple(results) for function, (_, results) in CALLS.items() if results}
 WRITTEN["adadelta.step"] = ("p", "eg", "ed", "low")
 PAIRS = [(function, one, other) for function, names in WRITTEN.items() for one in names
-         for other in {**ALL[function][0], **ALL[function][1]} if other != one]  # fmt: skip
+         for other in {**ALL[function][0], **ALL[function][1]} if other != one]
 
 
 @pytest.mark.parametrize("function, one, other", PAIRS)
@@ -89,7 +89,7 @@ def test_interleaved_arrays_lie_apart():
     allowed("linear.forward", inputs | {"x": both[..., 0]}, {"y": np.zeros((2, 5), np.float32)})
     inputs = {"y": np.zeros((1, 4, 6, 2), np.float32), "target": np.zeros((1, 4, 6, 2), np.float32)}
     allowed("chroma_loss.value_and_gradient", inputs | {"y": (both := np.zeros((1, 4, 12, 2), np.float32))[:, :, ::2]},
-            {"out": both[:, :, 1::2]})  # fmt: skip
+            {"out": both[:, :, 1::2]})
 
 
 @pytest.mark.parametrize("function", ["conv3x3.backward", "upsample2x_conv3x3.backward"])
@@ -189,7 +189,7 @@ def test_prepare_gives_what_its_contract_takes():
     prepared = prepare(inputs["w"], backend="cpu")
     assert prepare(inputs["w"].copy(), out=prepared, backend="cpu") is prepared
     refused("linear.forward", inputs, says="prepared must be what prepare made of this w [3, 5]", prepared=prepared,
-            backend="cpu")  # fmt: skip
+            backend="cpu")
 
 
 @pytest.mark.parametrize("backend", dispatch.BACKENDS)
@@ -200,7 +200,7 @@ def test_gradients_are_added_where_they_agree(backend):
         assert (total == 2).all()
     read_only = np.broadcast_to(x[:, :1], x.shape)
     for wrong in ((total, x[:1, :1]), (total[:, :1], x), (total, x.astype(int)), (total.astype(int), x), (read_only, x),
-                  (total, total), (total, [1.0]), ([1.0], x)):  # fmt: skip
+                  (total, total), (total, [1.0]), ([1.0], x)):
         with pytest.raises((TypeError, ValueError), match="^add: [^\n]*(must|need)[^\n]*$"):
             dispatch.add(*wrong, backend)
 

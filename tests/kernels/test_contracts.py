@@ -33,7 +33,7 @@ from tests.tools.contract_calls import (
 DTYPES = [np.dtype(d) for d in (
     "float16", "float32", "float64", "longdouble", ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, "complex64",
     "complex128", "int8", "int64", "uint8", "uint16", "uint32", "bool", "object", "U1", ">f4", ">u2",
-)]  # fmt: skip
+)]
 NOT_ARRAYS = ([[1.0]], 1.0, 0, "x", (), object(), np.float32(1), memoryview(b"1234"))
 NO_NUMBER = ("1", None, 1j, True, np.True_, [1.0], np.ones(1), np.ones(()))
 NO_FLAG = (0, 1, None, "no", 1.0, [], np.ones(1, bool))
@@ -50,14 +50,14 @@ WRONG = {  # option: values that are refused
              (3, 4), (4, 5), (6, 6), (4, 8), (2**70, 2), (nan, 2), np.array([2, 2])),
     "dtype": (None, int, "int8", np.uint8, bool, complex, "complex64", "nonsense", ">f4", np.longdouble, 3, np.ones(1)),
     "prepared": NOT_PREPARED, "out": NOT_PREPARED,  # the latter of prepare alone: see the tests of buffers
-}  # fmt: skip
+}
 RIGHT = {  # and some that are taken
     "stride": (1, np.int64(1)), "activation": ("none", "relu", "sigmoid", np.str_("relu")), "through": ("none",),
     "kind": ("softmax", "sigmoid"), "space": ("lab", "yuv"), "backend": dispatch.BACKENDS,
     "needs_dx": (True, False, np.False_), "needs_dw": (True, False, np.False_), "scale": (0, -1, 3e38, np.float32(2)),
     "lr": (1, 0.1, 3e38, np.float64(1)), "eps": (1, 1e-12), "rho": (0, 0.9, 1 - 2**-24), "size": ((4, 6), [4, 6]),
     "dtype": (float, "float16", np.float32, ml_dtypes.bfloat16), "prepared": (None,), "out": (None,),
-}  # fmt: skip
+}
 
 
 def test_every_function_of_every_operation_is_tried_with_every_argument():
@@ -171,7 +171,7 @@ def right_dtypes(function, dtypes):
 @pytest.mark.parametrize("function, name", ARRAYS)
 def test_arrays_of_wrong_dtypes_are_refused(function, name):
     for storage in (np.float32, np.float64) if function == "adadelta.step" else map(np.dtype, (
-            np.float16, ml_dtypes.bfloat16, np.float32, np.float64)):  # fmt: skip
+            np.float16, ml_dtypes.bfloat16, np.float32, np.float64)):
         inputs, results = drawn(function, storage)
         for dtype in DTYPES:
             changed = inputs | {name: np.zeros(inputs[name].shape, dtype)}

@@ -69,7 +69,7 @@ def test_other_processes_compile_too(tmp_path):
 @pytest.mark.parametrize("change", [
     "module.START = 'raise SystemExit'",
     "module.START = 'import os; os.read(0, 1); os.kill(os.getpid(), 9)'",
-])  # fmt: skip
+])
 def test_helpers_that_fail_cost_time_only(tmp_path, change):
     given, ahead, late = results(run(tmp_path, cores=3, change=change))
     assert 1 <= ahead and ahead + late == 3 and len(list(tmp_path.iterdir())) == 3

@@ -252,7 +252,7 @@ print(conv3x3.forward(x, w, np.zeros(32, np.float32), backend="cpu").ravel()[::9
     ("conv3x3/winograd.py", "[[6, 0, 0], [-4, -4, -4]", "[[7, 0, 0], [-4, -4, -4]"),
     ("cpu/tile.py", "unroll=2", "unroll=1"),
     ("conv3x3/winograd.py", "GAP = 192", "GAP = 128"),
-])  # fmt: skip
+])
 def test_winograd_after_an_edit_equals_a_fresh_cache(copy, file, old, new):
     """Filters and products are of one algorithm, from whichever file its numbers come."""
     cache, path = copy / "cache", copy / "kernels" / file
@@ -313,7 +313,7 @@ def test_a_full_disk(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("folder, reason", [
     ("/proc/ltbc", "No such file or directory"), ("{here}/a file", "Not a directory"),
     ("{here}/a file/below", "Not a directory"),
-])  # fmt: skip
+])
 def test_without_a_folder_it_works_and_says_so_once(tmp_path, folder, reason):
     (tmp_path / "a file").touch()
     folder = folder.format(here=tmp_path)

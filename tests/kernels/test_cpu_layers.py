@@ -52,7 +52,7 @@ def test_small(op, dtype, data):
     ("linear", dict(N=37, Cin=130, Cout=205)),
     ("fusion", dict(N=3, H=12, W=11, Cm=40, Cg=24, Cout=33)),
     ("upsample2x", dict(N=2, H=5, W=7, C=33)),
-])  # fmt: skip
+])
 def test_large(op, sizes, dtype):
     """More than a block, a panel, a run, with odd ends; through a derivative, as dz without one is dy itself."""
     known = helpers.LAYERS[op].settings
@@ -73,7 +73,7 @@ def winograd_sizes(draw):
 @given(
     sizes=winograd_sizes(), stride=st.sampled_from([1, 2]), activation=st.sampled_from(ACTIVATIONS),
     seed=st.integers(0, 99),
-)  # fmt: skip
+)
 def test_winograd(dtype, sizes, stride, activation, seed):
     """Tiles over every edge, also where they do not pay."""
     with mock.patch.object(winograd, "pays", return_value=True):
@@ -195,7 +195,7 @@ def test_dz_in_a_border_is_read_where_it_lies(op, sizes, options, dtype):
 @DTYPES
 @pytest.mark.parametrize("sizes", [
     dict(N=1, Cin=5003, Cout=70), dict(N=7, Cin=9217, Cout=33), dict(N=37, Cin=5, Cout=64),
-])  # fmt: skip
+])
 def test_weights_that_are_used_twice_are_not_kept(sizes, dtype):
     """The first two products after a refresh pack on the way: the same bits, and no form."""
     case = drawn("linear", sizes).converted(lambda k, a: a.astype(np.float32 if k == "b" else dtype))

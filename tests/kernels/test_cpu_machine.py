@@ -107,7 +107,7 @@ def test_without_what_only_linux_has():
                                        "cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, [0.5]),
     ("0::/../../elsewhere", {}, []),
     (None, {}, []),
-])  # fmt: skip
+])
 def test_limits_of_control_groups(lines, files, want, tmp_path, monkeypatch):
     own = tmp_path / "own"
     if lines is not None:

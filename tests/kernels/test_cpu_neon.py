@@ -54,7 +54,7 @@ SELF_LOOP = re.compile(r"^(\.LBB\d+_\d+):\n((?:(?!\.LBB).*\n)*?)\tb\.\w+\t\1\n",
 PRODUCTS = {  # of elements of vectors with vectors, in the loop of a kernel's largest tile: two steps of it
     "multiply_windows": 48, "multiply_in_place": 48, "multiply_tiles": 48, "multiply_slices": 32, "multiply_runs": 32,
     "multiply_thin": 18, "multiply_few_inputs": 16, "multiply_few_outputs": 0,
-}  # fmt: skip
+}
 
 
 def run(*arguments, **environment):

@@ -33,7 +33,7 @@ DTYPES = pytest.mark.parametrize("dtype", [bfloat16, np.float32])
     ("upsample2x_conv3x3", dict(N=2, H=47, W=45, Cin=6, Cout=5), {"activation": "none"}),
     ("fusion", dict(N=2, H=46, W=45, Cm=9, Cg=7, Cout=5), {}),
     ("upsample2x", dict(N=2, H=40, W=3, C=70), {}),
-])  # fmt: skip
+])
 def test_more_than_a_block(op, sizes, options, dtype):
     check(drawn(op, sizes, **options), dtype)
 

@@ -56,7 +56,7 @@ def test_every_order_of_programs():
      "adadelta: backend gpu takes contiguous arrays; copy g with ascontiguousarray"),
     ({k: np.ones(4) for k in ("p", "g", "eg", "ed")}, TypeError,
      "adadelta: backend gpu computes in bfloat16, float16, float32; p is float64"),
-])  # fmt: skip
+])
 def test_rejects(wrong, error, message):
     right = {k: np.ones(4, np.float32) for k in ("p", "g", "eg", "ed")}
     with watched():

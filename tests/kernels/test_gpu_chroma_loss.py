@@ -67,7 +67,7 @@ def test_losses_of_two_calls_are_two_arrays():
      "chroma_loss: backend gpu takes contiguous arrays; copy target with ascontiguousarray"),
     ({"y": np.ones((1, 2, 2, 2)), "target": np.ones((1, 2, 2, 2))}, TypeError,
      "chroma_loss: backend gpu computes in bfloat16, float16, float32; y is float64"),
-])  # fmt: skip
+])
 def test_rejects(wrong, error, message):
     right = {k: np.ones((1, 2, 2, 2), np.float32) for k in ("y", "target")}
     with watched():

@@ -72,7 +72,7 @@ def test_every_order_of_programs(kind):
      "class_loss: backend gpu computes in bfloat16, float16, float32; z is float64"),
     ({"z": np.ones((2, 65537), np.float32)}, ValueError,
      "class_loss: backend gpu takes up to 65536 classes, got 65537; use backend='reference'"),
-])  # fmt: skip
+])
 def test_rejects(wrong, error, message):
     right = {"z": np.ones((2, 3), np.float32), "labels": np.array([0, 2]), "backend": "gpu"}
     with watched():

@@ -76,7 +76,7 @@ def test_a_corner_outside_shows_as_nan():
      "color: backend gpu takes contiguous arrays; copy rgb with ascontiguousarray"),
     ({"dtype": np.float64}, TypeError,
      "color: backend gpu computes in bfloat16, float16, float32; luminance is float64"),
-])  # fmt: skip
+])
 def test_rejects(wrong, error, message):
     right = {"rgb": np.zeros((1, 4, 4, 3), np.uint8), "backend": "gpu"}
     with watched():

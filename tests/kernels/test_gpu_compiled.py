@@ -70,7 +70,7 @@ def test_boxes_are_copied_by_tma(rows):
     wanted = [
         r for r in rows
         if r["arch"] != "sm_80" and r["layer"] in STRIDE_1 and r["kernel"] in ("forward_kernel", "backward_data_kernel")
-    ]  # fmt: skip
+    ]
     assert len(wanted) == 2 * 2 * 2 * len(STRIDE_1) and not [name(r) for r in wanted if not r["tma_instructions"]]
 
 

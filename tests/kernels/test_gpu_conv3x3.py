@@ -31,7 +31,7 @@ def allowed(dtype, length):
     n=st.integers(1, 3), h=st.integers(1, 7), w=st.integers(1, 9), cin=st.sampled_from([5, 16, 32]),
     cout=st.sampled_from([3, 16, 24]), stride=st.sampled_from([1, 2]), dtype=st.sampled_from(DTYPES),
     activation=st.sampled_from(["none", "relu", "sigmoid"]), capability=st.sampled_from([80, 90]),
-)  # fmt: skip
+)
 def test_forward(n, h, w, cin, cout, stride, dtype, activation, capability):
     arrays, exact = draw(0, n, h, w, cin, cout, dtype)
     with watched(capability, **TILE):
@@ -51,7 +51,7 @@ def test_boxes_are_used_and_may_hang_over(stride):
     n=st.integers(1, 3), h=st.integers(1, 6), w=st.integers(1, 6), cin=st.sampled_from([5, 16, 32]),
     cout=st.sampled_from([5, 16, 24]), stride=st.sampled_from([1, 2]), dtype=st.sampled_from(DTYPES),
     activation=st.sampled_from(["none", "relu", "sigmoid"]), capability=st.sampled_from([80, 90]),
-)  # fmt: skip
+)
 def test_backward(n, h, w, cin, cout, stride, dtype, activation, capability):
     check_backward(n, h, w, cin, cout, stride, dtype, activation, lambda run: run_watched(run, capability))
 

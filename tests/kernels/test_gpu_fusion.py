@@ -43,7 +43,7 @@ def check(case, dtype, capability=90, **tile):
 @given(
     case=helpers.cases("fusion", H=5, W=5, Cg=20, Cm=20, Cout=20), dtype=st.sampled_from(DTYPES),
     capability=st.sampled_from([80, 90]),
-)  # fmt: skip
+)
 def test_fusion(case, dtype, capability):
     launches = check(case, dtype, capability, **TILE)
     assert launches[0] == "forward_kernel" and [k for k in GRADIENTS if k in launches] == launches[1:]
@@ -93,4 +93,4 @@ def test_rejects_what_a_kernel_cannot_take():
         helpers.rejects(
             "fusion: backend gpu takes contiguous arrays; copy mid with ascontiguousarray", ValueError,
             fusion.forward, **right | {"mid": np.ones((2, 4, 8, 3), np.float32)[:, :, ::2]}, backend="gpu",
-        )  # fmt: skip
+        )

@@ -47,7 +47,7 @@ def check(case, dtype, capability=90, **tile):
 @given(
     case=helpers.cases("linear", N=20, Cin=40, Cout=40), dtype=st.sampled_from(DTYPES),
     capability=st.sampled_from([80, 90]),
-)  # fmt: skip
+)
 def test_linear(case, dtype, capability):
     check(case, dtype, capability, **TILE)
 
@@ -109,7 +109,7 @@ def test_out_decides_the_dtype_and_gradients_may_be_left_out():
      "linear: backend gpu takes contiguous arrays; copy x with ascontiguousarray"),
     ({"x": np.ones((4, 3)), "w": np.ones((3, 5)), "b": np.ones(5)}, TypeError,
      "linear: backend gpu computes in bfloat16, float16, float32; x is float64"),
-])  # fmt: skip
+])
 def test_rejects(wrong, error, message):
     right = {"x": np.ones((4, 3), np.float32), "w": np.ones((3, 5), np.float32), "b": np.ones(5, np.float32)}
     with watched():

@@ -52,7 +52,7 @@ def run_watched(capability):
     n=st.integers(1, 2), h=st.integers(1, 4), w=st.integers(1, 4), cin=st.sampled_from([5, 16, 32]),
     cout=st.sampled_from([5, 16]), dtype=st.sampled_from(DTYPES),
     activation=st.sampled_from(["none", "relu", "sigmoid"]), capability=st.sampled_from([80, 90]),
-)  # fmt: skip
+)
 def test_forward_and_backward(n, h, w, cin, cout, dtype, activation, capability):
     check(n, h, w, cin, cout, dtype, activation, run_watched(capability))
 

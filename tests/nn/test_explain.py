@@ -75,7 +75,7 @@ def test_rounding_explains_no_wrong_tap():
 @pytest.mark.parametrize("layer, equation", [
     ("mid.1 1 2 3", r"x\[i\*stride\+r-1, j\*stride\+s-1, c\] w\[r,s,c,o\]"), ("color.1 3 4 1", r"v_\d\d\[\d,\d,\d,1\]"),
     ("fusion 0 0 2", r"all that comes from global vector ="), ("global_fc.0 0 0 1", r"global.3\[\d,\d,\d+\]"),
-])  # fmt: skip
+])
 def test_the_program_writes_it_out(files, capsys, layer, equation):
     image, weights = files
     with pytest.raises(SystemExit) as left:
@@ -120,7 +120,7 @@ def test_a_backend_that_differs_is_told(files, capsys, monkeypatch):
     ("mid.1 0 0 0 --photo {photo} --label 3", "--label must lie in 0..2, got 3"),
     ("mid.1 0 0 0 --photo {photo} --terms 0", "--terms must be at least 1, got 0"),
     ("mid.1 0 0 0 --photo {photo} --weights {photo}", "not a whole safetensors file"),
-])  # fmt: skip
+])
 def test_errors_are_one_line(files, capsys, arguments, message):
     damaged = damaged_pictures(Path(files[0]))
     words = arguments.format(photo=files[0], weights=files[1], **damaged).split()

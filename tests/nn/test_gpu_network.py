@@ -26,7 +26,7 @@ def make(backend, size=(16, 16), dtype="float32"):
     batch = {
         "luminance": rng.uniform(-1, 1, (2, h, w, 1)), "chroma": rng.uniform(0, 1, (2, h // 2, w // 2, 2)),
         "labels": np.array([3, 0]),
-    }  # fmt: skip
+    }
     wide = net.parameters.flat.dtype
     return net, {name: x if x.dtype.kind == "i" else x.astype(np.float32).astype(wide) for name, x in batch.items()}
 

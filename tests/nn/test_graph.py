@@ -42,7 +42,7 @@ def test_other_shapes_are_recorded_anew_and_other_backends_never():
     with watched() as target:
         target.capture = lambda work: seen.append("recorded") or work
         net = SimpleNamespace(backend="gpu", xp=np, **dict.fromkeys(
-            ("inference", "looking", "training"), SimpleNamespace(arrays={})))  # fmt: skip
+            ("inference", "looking", "training"), SimpleNamespace(arrays={})))
         double = Replay(net, lambda x: seen.append(x.copy()) or 2 * x)
         for n in (3, 3, 3, 2, 2):
             np.testing.assert_array_equal(double(x=np.full(n, n + 1.0)), np.full(n, 2 * n + 2))
@@ -68,12 +68,12 @@ def test_capture_records_on_a_stream_of_its_own_and_replays_on_the_current_one()
     log = []
     graph = SimpleNamespace(launch=lambda stream: log.append(f"launch on {stream}"))
     stream = FakeStream(log=log, begin_capture=lambda: log.append("begin"),
-                        end_capture=lambda: log.append("end") or graph)  # fmt: skip
+                        end_capture=lambda: log.append("end") or graph)
     pool = SimpleNamespace(malloc=None)
     cuda = SimpleNamespace(
         Stream=lambda non_blocking: stream if non_blocking else None, MemoryPool=lambda: pool,
         using_allocator=lambda malloc: FakeStream(log=[]), get_current_stream=lambda: "current",
-    )  # fmt: skip
+    )
     gpu = object.__new__(launch.Gpu)
     gpu.arrays = SimpleNamespace(cuda=cuda)
     replay = gpu.capture(lambda: log.append("work") or "results")

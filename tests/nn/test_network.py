@@ -117,7 +117,7 @@ def test_done_names_every_layer_once_when_its_gradient_is_final():
 
 
 MICRO = {"plain": {}, "relu fusion": {"fusion": "relu"}, "without global branch": {"global_size": 0},
-         "another size": {"size": (40, 24)}, "foreign global input": {"foreign": True}}  # fmt: skip
+         "another size": {"size": (40, 24)}, "foreign global input": {"foreign": True}}
 
 
 @pytest.mark.parametrize("case", MICRO)
@@ -323,7 +323,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     ({"width": 0}, "width"), ({"global_size": 30}, "global_size"), ({"classes": 0}, "classes"),
     ({"fusion": "tanh"}, "fusion"), ({"class_loss": "hinge"}, "class_loss"), ({"color_space": "hsv"}, "space"),
     ({"backend": "cpu", "dtype": "float64"}, "backend cpu computes in float32, bfloat16, got float64"),
-])  # fmt: skip
+])
 def test_settings_that_do_not_fit_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         Network(**({"width": 0.05, "classes": 2, "global_size": 32} | kwargs))
@@ -388,7 +388,7 @@ def test_views_are_aligned_and_zeros_lie_between_them(backend, dtype):
     ("chroma", "network: chroma must be of 2 pictures like luminance, got 3"),
     ("labels", "network: labels must be of 2 pictures like luminance, got 3"),
     (None, "network: labels are needed where there is a global branch"),
-])  # fmt: skip
+])
 def test_what_does_not_fit_the_pictures_is_refused(name, message):
     net, batch = make()
     wrong = {name: np.concatenate([batch[name], batch[name][:1]])} if name else {"labels": None}

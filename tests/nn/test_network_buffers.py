@@ -8,7 +8,7 @@ from ltbc.nn import Adadelta, Network
 SHAPES = [  # pictures, height, width, with a global input of its own
     (2, 32, 32, False), (2, 40, 24, False), (1, 24, 40, False), (3, 40, 24, True), (3, 40, 24, False),
     (2, 32, 32, True), (5, 32, 32, False), (2, 24, 24, False), (2, 32, 32, False),
-]  # fmt: skip
+]
 
 
 def make(backend, dtype, **settings):
@@ -22,7 +22,7 @@ def make(backend, dtype, **settings):
 def batch_of(n, height, width, foreign, dtype):
     rng = np.random.default_rng([n, height, width, foreign])
     batch = {"luminance": rng.uniform(-1, 1, (n, height, width, 1)),
-             "chroma": rng.uniform(0, 1, (n, height // 2, width // 2, 2))}  # fmt: skip
+             "chroma": rng.uniform(0, 1, (n, height // 2, width // 2, 2))}
     if foreign:
         batch["global_input"] = rng.uniform(-1, 1, (n, 32, 32, 1))
     dtype = np.float64 if dtype == "float64" else np.float32
@@ -43,7 +43,7 @@ def everything_of(net, batch):
 
 @pytest.mark.parametrize("backend, dtype", [
     ("reference", "float64"), ("reference", "bfloat16"), pytest.param("cpu", "float32", marks=pytest.mark.slow),
-])  # fmt: skip
+])
 @pytest.mark.parametrize("micro_batch", [None, 2])
 def test_sizes_in_turns_give_the_bits_of_a_network_of_their_own(backend, dtype, micro_batch):
     used = make(backend, dtype, micro_batch=micro_batch)

@@ -68,12 +68,12 @@ def test_in_a_browser(pages, kind, width, height):
         assert chromium.run("return document.documentElement.scrollWidth <= innerWidth")
         for layer in data["layers"]:
             shown = chromium.run(f"document.getElementById('layer-{layer['name']}').click();"
-                                 "return document.getElementById('detail').innerText")  # fmt: skip
+                                 "return document.getElementById('detail').innerText")
             assert shown.startswith(layer["name"]) and f"{layer['parameters']:,}" in shown
         links = chromium.run("return document.querySelectorAll('#links > path').length")
         assert links == (3 if kind == "global" else 0)
         x, y, side = chromium.run("output.scrollIntoView(); const b = output.getBoundingClientRect();"
-                                  "return [b.left, b.top, b.width]")  # fmt: skip
+                                  "return [b.left, b.top, b.width]")
         chromium.move(x + 0.3 * side, y + 0.7 * side)
         half = data["side"] // 2
         assert chromium.run("return at") == [int(0.7 * half), int(0.3 * half)]

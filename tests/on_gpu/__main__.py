@@ -54,7 +54,7 @@ class Folder:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+        )
         try:
             text, status = process.communicate(timeout=max(1.0, seconds))[0], process.returncode
         except subprocess.TimeoutExpired:
@@ -112,7 +112,7 @@ def main(argv: list[str]) -> int:
 def operations(folder: Folder, seconds: float, cores: int) -> None:
     """Every operation's units, many at a time, the longest first."""
     count = int(folder.program(sys.executable, "-c", "from tests.on_gpu import operations as o; print(len(o.units()))",
-                               seconds=60)[1].split()[-1])  # fmt: skip
+                               seconds=60)[1].split()[-1])
     end = time.perf_counter() + seconds
     with ThreadPoolExecutor(max(1, cores - 2)) as pool:
         list(pool.map(partial(unit, folder, end), map(str, range(count))))
@@ -134,7 +134,7 @@ def unit(folder: Folder, end: float, name: str) -> None:
             return
         mine = [line for line in folder.lines() if line["number"] == name]
         last = max(mine, key=lambda line: line["check"], default={"unit": f"unit {name}", "number": name, "check": skip,
-                                                                 "what": "start", "state": "started"})  # fmt: skip
+                                                                 "what": "start", "state": "started"})
         if last["state"] == "started":
             folder.line(last | {"state": "error", "found": f"the process ended with {status}: {text[-600:]}"})
         skip = last["check"] + 1
@@ -169,7 +169,7 @@ def sanitize(folder: Folder, end: float, tool: str | None, number: int) -> None:
     state = {0: "passed", 124: "unfinished"}.get(status, "failed")
     name = json.loads(file.read_text().splitlines()[0])["unit"] if file.exists() else f"unit {number}"
     folder.line({"unit": f"sanitized: {name}", "number": "sanitizer", "check": number, "state": state,
-                 "what": "compute-sanitizer memcheck", "found": (errors or [text[-600:]])[-1].strip("= ")})  # fmt: skip
+                 "what": "compute-sanitizer memcheck", "found": (errors or [text[-600:]])[-1].strip("= ")})
     file.unlink(missing_ok=True)
 
 
@@ -184,13 +184,13 @@ def compile_ahead(folder: Folder, seconds: float, cores: int) -> None:
 def kernels(folder: Folder, seconds: float, cores: int) -> None:
     batch = "128" if seconds > LONG else "32"  # checks in float64 on the host take minutes at 128
     bench(folder, seconds, cores, "kernels", "--backend", "gpu", "--batch", batch, "--seconds", "0.2",
-          "--csv", str(folder.path / "kernels.csv"))  # fmt: skip
+          "--csv", str(folder.path / "kernels.csv"))
 
 
 def network(folder: Folder, seconds: float, cores: int) -> None:
     minutes = max(0.5, (seconds - 75) / 60)  # besides: start, the check against PyTorch, compiling
     bench(folder, seconds, cores, "network", "--backend", "gpu", "--batch", "1", "128", "--minutes", f"{minutes:.1f}",
-          "--csv", str(folder.path / "network.csv"), "--json", str(folder.path / "network.json"))  # fmt: skip
+          "--csv", str(folder.path / "network.csv"), "--json", str(folder.path / "network.json"))
 
 
 def bench(folder: Folder, seconds: float, cores: int, *command: str) -> None:

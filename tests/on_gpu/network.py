@@ -28,7 +28,7 @@ def make(sizes: Sizes, backend: str, dtype: str, wider: int = 0) -> tuple[Networ
     net.refresh()
     h, w = side, side + wider
     batch = {"luminance": rng.uniform(-1, 1, (images, h, w, 1)).astype(np.float32),
-             "chroma": rng.uniform(0, 1, (images, h // 2, w // 2, 2)).astype(np.float32)}  # fmt: skip
+             "chroma": rng.uniform(0, 1, (images, h // 2, w // 2, 2)).astype(np.float32)}
     batch = {name: xp.asarray(x.astype(net.parameters.flat.dtype)) for name, x in batch.items()}
     return net, batch | {"labels": xp.asarray(np.arange(images) % 5)}
 
@@ -141,4 +141,4 @@ CHECKS: list[tuple[Callable[[Sizes], str], Sizes]] = [
     (gradients_equal_the_reference, SMALL), (ten_steps_float32, SMALL), (ten_steps_bfloat16, SMALL),
     (forward_in_16_bits, SMALL), (gradients_of_other_sizes, SMALL), (same_bits_launched_and_replayed, SMALL),
     (forward_replayed, FULL), (same_bits_launched_and_replayed, FULL), (launches_of_a_step, FULL),
-]  # fmt: skip
+]

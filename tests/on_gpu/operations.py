@@ -29,7 +29,7 @@ LAYER_SIZES: dict[str, list[tuple]] = {  # in the order of the table in `helpers
     "upsample2x": [(2, 3, 5, 7), (1, 1, 1, 1), (3, 29, 17, 64), (16, 56, 56, 32)],
     "linear": [(3, 70, 20), (35, 18, 20), (1, 1024, 512), (128, 512, 256), (128, 3136, 1024), (5, 300, 205)],
     "fusion": [(3, 5, 4, 20, 18, 21), (1, 1, 1, 16, 16, 16), (18, 7, 9, 64, 32, 128), (9, 28, 28, 256, 256, 256)],
-}  # fmt: skip
+}
 POINTWISE_SIZES: dict[str, list[tuple]] = {
     "chroma_loss": [(2, 3, 5, 2), (1, 1, 1, 1), (16, 112, 112, 2)],
     "class_loss": [(5, 9), (1, 1), (128, 205), (7, 5000)],
@@ -101,7 +101,7 @@ def pointwise_case(unit: Unit, values: tuple, k: int) -> Case:
         p, g, eg, ed = (rng.standard_normal(values) * scale for scale in (1, 0.1, 0.1, 0.01))
         low = None if unit.arithmetic == "float32" else STORAGE[unit.arithmetic]
         return Case(unit.op, {"K": values[0]}, {"p": p, "g": g, "eg": eg**2, "ed": ed**2},
-                    {"lr": 1.0, "rho": 0.95, "eps": 1e-6, "low": low})  # fmt: skip
+                    {"lr": 1.0, "rho": 0.95, "eps": 1e-6, "low": low})
     if unit.op == "chroma_loss":
         y, target = rng.random(values), rng.random(values)
         return Case(unit.op, dict(zip("NHWC", values)), {"y": y, "target": target}, {"scale": (1.0, 1024.0)[k % 2]})
@@ -113,7 +113,7 @@ def pointwise_case(unit: Unit, values: tuple, k: int) -> Case:
     size = (h // 2 * 2 - 2, w // 2 * 2 - 2)
     rgb = rng.integers(0, (256, 65536)[k % 2], (n, h, w, 3)).astype((np.uint8, np.uint16)[k % 2])
     places = {"top": rng.integers(0, h - size[0] + 1, n), "left": rng.integers(0, w - size[1] + 1, n),
-              "flip": rng.random(n) < 0.5}  # fmt: skip
+              "flip": rng.random(n) < 0.5}
     space = sorted(color.CHANNELS)[k % len(color.CHANNELS)]
     return Case("color", dict(zip("NHW", values)), {"rgb": rgb, **places}, {"space": space, "size": size})
 

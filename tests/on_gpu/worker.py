@@ -54,7 +54,7 @@ def run(unit: str, file: Path, skip: int = 0, largest: int = 1 << 40, tiny: bool
         except Exception as error:
             kind = "failed" if isinstance(error, AssertionError) else "error"
             write(file, line | {"state": kind, "found": f"{type(error).__name__}: {error}"[:3000],
-                                "where": traceback.format_exc()[-1500:]})  # fmt: skip
+                                "where": traceback.format_exc()[-1500:]})
             if broken():
                 return BROKEN
     return 0

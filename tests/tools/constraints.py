@@ -50,7 +50,7 @@ def differences(found: dict[str, str], written: str) -> list[str]:
     lines = [line for line in written.splitlines() if line and line[0] != "#"]
     told = dict(line.split("==") for line in lines)
     wrong = [f"{name} {version} is installed, {told.get(name, 'nothing')} is written"
-             for name, version in sorted(found.items()) if told.get(name) != version]  # fmt: skip
+             for name, version in sorted(found.items()) if told.get(name) != version]
     return wrong + [f"{name} is written, and nothing asks for it here" for name in sorted(told.keys() - found)]
 
 

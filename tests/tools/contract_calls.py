@@ -39,9 +39,9 @@ CALLS = {
     "color.encode": ({"rgb": "N H W 3", "top": "N", "left": "N", "flip": "N"},
                      {"luminance": "N H W 1", "chroma": "N 2 3 2"}),
     "color.decode": ({"luminance": "N H W 1", "chroma": "N H W 2"}, {}),
-}  # fmt: skip
+}
 PREPARE = {f"{op}.prepare": ({"w": CALLS[f"{op}.forward"][0]["w"]}, {})
-           for op in ("linear", "fusion", "conv3x3", "upsample2x_conv3x3")}  # fmt: skip
+           for op in ("linear", "fusion", "conv3x3", "upsample2x_conv3x3")}
 ALL = CALLS | PREPARE
 ARRAYS = [(function, name) for function, (arrays, _) in ALL.items() for name in arrays]
 BUFFERS = [(function, name) for function, (_, results) in ALL.items() for name in results]

@@ -164,4 +164,4 @@ MUTATIONS = [
     *of("color/cpu", ("mirrored one pixel off", "2 * width - 1 - j if flip", "2 * width - j if flip", f"{P}test_color")),
     *of("cpu/elementwise", ("whole vectors of a sum", "left, to_c = channels - c,", "left, to_c = LANES,",
                       f"{P}test_gradients_of_a_fork_add_up_like_numpy")),
-]  # fmt: skip
+]

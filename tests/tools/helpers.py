@@ -39,7 +39,7 @@ ACTIVATION = {"activation": ACTIVATIONS}
 CONV = Layer(
     {"x": "N H W Cin", "w": "3 3 Cin Cout", "b": "Cout"}, ("x", "w", "y"), {"stride": (1, 2), **ACTIVATION},
     dict(N=3, H=7, W=7, Cin=4, Cout=5), {"y": "9 Cin", "dx": "9 Cout", "dw": "N H W", "db": "N H W"},
-)  # fmt: skip
+)
 LAYERS = {
     "conv3x3": CONV,
     "upsample2x_conv3x3": CONV._replace(
@@ -55,7 +55,7 @@ LAYERS = {
         ACTIVATION, dict(N=3, H=4, W=4, Cm=5, Cg=4, Cout=5),
         {"y": "Cg+Cm", "dmid": "Cout", "dglobal": "H W Cout", "dw": "N H W", "db": "N H W"},
     ),
-}  # fmt: skip
+}
 
 
 class Case(NamedTuple):

@@ -5,7 +5,7 @@ from tests.tools.mutations import of
 
 COMPARE, CONTRACTS, BUFFERS = (f"tests/kernels/test_{name}.py::" for name in ("compare", "contracts", "contract_buffers"))
 TIMES, RUNS, TABLES, PAGES, FILES, MACHINE = (
-    f"tests/bench/test_bench_{name}.py::" for name in ("times", "runs", "tables", "pages", "compare", "machine"))  # fmt: skip
+    f"tests/bench/test_bench_{name}.py::" for name in ("times", "runs", "tables", "pages", "compare", "machine"))
 SHAPES = CONTRACTS + "test_arrays_of_wrong_shapes_are_refused[{}]"
 FIRST = [
     *of(

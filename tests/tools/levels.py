@@ -20,7 +20,7 @@ RUNS = (  # level, threads, OpenBLAS's processor, tests: of one level between th
 LEFT_OUT = (  # pages, Triton's interpreter and compiler, planted errors, files: the same whatever the level
     "bad_images", "bench_gpu", "fuzz_images", "gpu_*", "graph", "launch", "layering", "metadata", "mutations", "on_gpu",
     "pack*", "serve", "study", "tags", "telling", "tiff",
-)  # fmt: skip
+)
 
 
 def main(options: list[str]) -> int:

@@ -33,7 +33,7 @@ class Copy:
             [sys.executable, "tests/tools/mutation_server.py"], cwd=root,
             env=kept | settings | environment | {"PYTHONPATH": str(root)},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        )
 
     def run(self, profile: str, *tests: str) -> tuple[int, str]:
         """(pytest's exit code, its report)"""

@@ -35,7 +35,7 @@ def class_loss_cases(draw, layout=None, **largest) -> Case:
     labels = np.array(draw(st.lists(st.integers(0, s["K"] - 1), min_size=s["N"], max_size=s["N"])))
     return Case("class_loss", s, {"z": z, "labels": labels}, {
         "scale": draw(SCALES), "kind": draw(st.sampled_from(class_loss.KINDS))
-    })  # fmt: skip
+    })
 
 
 @st.composite
@@ -44,7 +44,7 @@ def adadelta_cases(draw, low=None, **largest) -> Case:
     s = draw(sizes(**dict(K=300) | largest))
     p, g, eg, ed = (draw(arrays((s["K"],), scale=scale)) for scale in (1, 0.1, 0.1, 0.01))
     settings = {k: draw(st.sampled_from(v)) for k, v in
-                {"lr": (1.0, 0.1), "rho": (0.9, 0.95, 0.0), "eps": (1e-6, 1e-3)}.items()}  # fmt: skip
+                {"lr": (1.0, 0.1), "rho": (0.9, 0.95, 0.0), "eps": (1e-6, 1e-3)}.items()}
     return Case("adadelta", s, {"p": p, "g": g, "eg": eg**2, "ed": ed**2}, settings | {"low": low})
 
 
@@ -61,7 +61,7 @@ def color_cases(draw, dtypes=(np.uint8, np.uint16, np.float32), **largest) -> Ca
     places = {
         "top": rng.integers(0, height - size[0] + 1, n), "left": rng.integers(0, width - size[1] + 1, n),
         "flip": rng.random(n) < 0.5,
-    }  # fmt: skip
+    }
     arguments = {"rgb": rgb, **{k: a for k, a in places.items() if draw(st.booleans())}}
     return Case("color", s, arguments, {"space": draw(st.sampled_from(sorted(color.CHANNELS))), "size": size})
 
@@ -70,7 +70,7 @@ def cases(op: str, **options) -> st.SearchStrategy[Case]:
     return {
         "chroma_loss": chroma_loss_cases, "class_loss": class_loss_cases, "adadelta": adadelta_cases,
         "color": color_cases,
-    }[op](**options)  # fmt: skip
+    }[op](**options)
 
 
 def results(case: Case, backend: str = "reference", dtype: Any = np.float64) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def finished(command, wanted=0, **options):
 
 @pytest.mark.parametrize("backend, tolerance", [  # float32, another order of sums
     ("reference", 1e-6), pytest.param("cpu", 1e-5, marks=pytest.mark.slow),
-])  # fmt: skip
+])
 def test_two_processes_have_the_gradients_of_one(photos, tmp_path, backend, tolerance):
     worker = [ROOT / "tests/tools/process_of_a_group.py"]
     how = [photos, 4, "--backend", backend, "--dtype", "float32"]
@@ -165,7 +165,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(photos, tmp_path)
 @pytest.mark.parametrize("more, says", [
     (["--batch", 5], "--batch 5 must be a multiple of the 2 processes"),
     (["--resume", "nowhere"], "no such checkpoint"),
-])  # fmt: skip
+])
 def test_bad_input_to_two_processes(photos, tmp_path, more, says):
     given = [] if "--resume" in more else [photos, *SIX, "--out", tmp_path / "run"]
     _, errors = finished([*TORCHRUN, "-m", "train", *given, *more], wanted=1)
@@ -233,7 +233,7 @@ def test_the_smallest_difference_of_weights_is_seen(dtype):
 def test_a_machine_s_processes_share_its_memory(photos):
     sharing = type("Sharing", (World,), {"local_size": 4})()
     settings = {"photos": str(photos), "held_out": None, "crop": 16, "memory": 4 * 3000 / 2**30, "workers": 8,
-                "near_grey": 0, "alpha": 1, "global_size": 16}  # fmt: skip
+                "near_grey": 0, "alpha": 1, "global_size": 16}
     assert len(read_pictures(settings, World())[0].kept) == 12
     assert len(read_pictures(settings, sharing)[0].kept) == 3, "of 972 bytes each"
 

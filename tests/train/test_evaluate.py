@@ -37,7 +37,7 @@ SHARMA = [  # L*, a*, b*; L*, a*, b*; their difference: Sharma, Wu and Dalal 200
     (90.9257, -0.5406, -0.9208, 88.6381, -0.8985, -0.7239, 1.5381),
     (6.7747, -0.2908, -2.4247, 5.8714, -0.0985, -2.2286, 0.6377),
     (2.0776, 0.0795, -1.135, 0.9033, -0.0636, -0.5514, 0.9082),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_colorfulness_equals_the_formula_pixel_by_pixel():
 
 def test_true_chroma_paints_the_true_picture():
     rgb = np.asarray(Image.fromarray(np.random.default_rng(2).integers(60, 200, (1, 4, 4, 3), np.uint8)[0])
-                     .resize((32, 32), Image.Resampling.BICUBIC))[None]  # fmt: skip
+                     .resize((32, 32), Image.Resampling.BICUBIC))[None]
     painted = quality.paint(rgb, chroma.true_ab(rgb))
     assert quality.psnr(rgb[0], painted[0]) > 35
     lightness = [color.encode(x, "lab")[0] for x in (rgb, painted)]
@@ -175,7 +175,7 @@ def test_what_cannot_be_measured_is_told_in_one_line(pictures, weights, capsys, 
              ([photos, *given, "--size", "20"], "multiple of 8"),
              ([photos, *given, "--size", "8000"], "8 to 4096"), ([str(weights), *given], "a file; wanted a folder"),
              ([photos, *given, "--saturation", "-1"], "at least 0"),
-             ([photos, *given, "--mean-color", "1;2"], "two numbers")]  # fmt: skip
+             ([photos, *given, "--mean-color", "1;2"], "two numbers")]
     if not find_spec("cupy"):
         cases.append(([photos, *given[:2], "--backend", "gpu"], "--backend gpu cannot run here (No module"))
     for arguments, says in cases:

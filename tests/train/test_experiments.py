@@ -79,7 +79,7 @@ def test_bfloat16_learns_as_float32_does(photos, tmp_path, capsys):
     """Loss by loss for as long as roundings have not grown, and in the mean of 40 steps."""
     out = tmp_path / "out"
     assert main(["precision", "--photos", str(photos), "--out", str(out), "--steps", "40", "--seeds", "2", "--width",
-                 "0.1", "--crop", "32", "--batch", "4", "--decay", "0"]) == 0  # fmt: skip
+                 "0.1", "--crop", "32", "--batch", "4", "--decay", "0"]) == 0
     runs = {label: [out / "runs" / f"{arms.name_of(arm)}-seed{seed}" for seed in range(2)]
             for label, arm in arms.PRECISION.arms.items()}
     reference, exact, rounded = (precision.losses(group) for group in runs.values())

@@ -195,7 +195,7 @@ def test_damaged_shards_are_refused(photos, tmp_path):
         ("000001.tar", good["000001.tar"][:-5], "index.json says"), ("index.json", b"{", "damaged index"),
         ("index.json", b'{"format": "other/2"}', f"wanted {FORMAT}"), ("index.npy", good["index.npy"][:90], "damaged"),
         ("index.npy", good["index.npy"][:-20], "damaged"),
-    ):  # fmt: skip
+    ):
         (out / name).write_bytes(data)
         with pytest.raises(TrainError, match=says):
             scan(out, 32)

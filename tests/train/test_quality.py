@@ -84,7 +84,7 @@ def test_each_picture_is_measured_against_itself(pictures, monkeypatch, pixels):
                 "rgb_psnr": 10 * np.log10(255**2 / ((painted.astype(float) - true) ** 2).mean()),
                 "ssim": quality.ssim(true, painted), "colorfulness": quality.colorfulness(painted),
                 "ciede2000": deltaE_ciede2000(rgb2lab(true), rgb2lab(painted)).mean(),
-            }  # fmt: skip
+            }
             for name, value in want.items():
                 assert got.values[kind][name][i] == pytest.approx(value, rel=1e-4), (kind, name, i)
         name = pictures.classes[pictures.labels[i]]
@@ -101,7 +101,7 @@ def test_means_are_taken_by_the_protocol():
     assert result.summary("ours") == pytest.approx({
         "chroma_error": error, "chroma_psnr": 20 * np.log10(220 / error), "rgb_psnr": 25, "ssim": 0.6, "ciede2000": 6,
         "colorfulness": 20, "colorfulness_difference": -35,
-    })  # fmt: skip
+    })
     assert (result.top(1), result.top(5)) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
 
 

@@ -59,7 +59,7 @@ def test_order_crops_and_flips_are_what_a_checkpoint_relies_on(tmp_path, seed):
         epoch, at = divmod(position, 5)
         k = sorted(range(5), key=lambda i, epoch=epoch: literal_bits(seed, USE["order"], epoch, i))[at]
         top, left = (literal_bits(seed, USE[name], epoch, at) % (size - 15)
-                     for name, size in zip(("top", "left"), sizes[k]))  # fmt: skip
+                     for name, size in zip(("top", "left"), sizes[k]))
         rows, columns = np.mgrid[top : top + 16, left : left + 16]
         want = np.stack([rows, columns, np.full_like(rows, k)], -1)
         assert np.array_equal(batch.pixels[position], want), position

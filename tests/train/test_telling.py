@@ -71,7 +71,7 @@ def test_the_bar_tells_means_and_what_is_left(clock, monkeypatch, capsys):
     ([], None, {"epochs": 11}), (["--steps", 5], None, {"steps": 5}), (["--minutes", 2], None, {"minutes": 2}),
     (["--steps", 9], {"minutes": 3}, {"steps": 9}), (["--epochs", 2], {"steps": 3}, {"epochs": 2}),
     ([], {"steps": 3}, {"steps": 3}),
-])  # fmt: skip
+])
 def test_the_length_is_the_one_that_was_given_last(given, saved, want):
     folder = ["--resume", "x"] if saved else ["photos", "--out", "x"]
     options = parse([*folder, "--backend", "reference", *map(str, given)])
@@ -86,7 +86,7 @@ def test_defaults_are_the_measured_ones():
     settings = settle(parse(["photos", "--out", "x", "--backend", "reference"]), None)
     want = {"width": 1, "crop": 224, "batch": 128, "alpha": 1 / 300, "lr": 1, "rho": 0.95, "eps": 1e-8, "scale": 1000,
             "decay": 0, "init": "he", "fusion": "sigmoid", "class_loss": "softmax", "color_space": "lab",
-            "global_size": 224, "near_grey": 3, "epochs": 11}  # fmt: skip
+            "global_size": 224, "near_grey": 3, "epochs": 11}
     assert {name: settings[name] for name in want} == want
 
 

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("name", choices=(*EXPERIMENTS, "style", "precision", "all"),
                    help="all: all but precision, of which the reference takes long")
     p.add_argument("--photos", default=str(Path(__file__).parents[1] / "photographs"), metavar="DIR",
-                   help="holds train/CLASS/* and val/CLASS/* or held_out/CLASS/* (those built in)")  # fmt: skip
+                   help="holds train/CLASS/* and val/CLASS/* or held_out/CLASS/* (those built in)")
     p.add_argument("--out", default="runs/experiments", metavar="DIR", help="for runs, tables and figures")
     p.add_argument("--steps", type=int, default=1000, help="of every run (1000)")
     p.add_argument("--seeds", type=int, default=3, help="runs of each arm (3)")
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
         name: {label: [trained(arm, seed, photos / "train", held_out, out, common) for seed in range(options.seeds)]
                for label, arm in experiment.arms.items()}
         for name, experiment in wanted.items()
-    }  # fmt: skip
+    }
     pictures = scan(held_out, options.crop)
     for name, experiment in wanted.items():
         conclude(name, experiment, runs[name], pictures, options)

@@ -25,7 +25,7 @@ def draw_curves(arms: dict[str, list[Measured]], grey: float, title: str, path: 
     figure, axes = panels(title)
     for axis, read_curve, name in (
         (axes[0], curve, "chroma error, held-out pictures"), (axes[1], class_curve, "class loss in training"),
-    ):  # fmt: skip
+    ):
         plot_style(axis, "step", name)
         for (label, runs), line in zip(arms.items(), LINES):
             curves = [read_curve(one.run) for one in runs]

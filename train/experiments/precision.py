@@ -33,7 +33,7 @@ def table(arms: Losses) -> str:
     first, *others = arms
     half = max(1, arms[first].shape[1] // 2)
     lines = [f"| against {first} | steps | mean difference of the loss, each seed | root mean square of a step's |",
-             "| --- " * 4 + "|"]  # fmt: skip
+             "| --- " * 4 + "|"]
     for label in others:
         for part in (slice(0, half), slice(half, None)):
             theirs = arms[first][:, part]

@@ -18,7 +18,7 @@ COLUMNS = {  # the names in `Measured.figures`: (title, format)
     "gain": ("chroma PSNR over grey, dB", "{:.3f}"), "rgb_psnr": ("RGB PSNR, dB", "{:.2f}"),
     "ssim": ("SSIM", "{:.4f}"), "ciede2000": ("CIEDE2000", "{:.2f}"), "colorfulness": ("colorfulness", "{:.1f}"),
     "top1": ("top-1, %", "{:.1f}"), "top5": ("top-5, %", "{:.1f}"),
-}  # fmt: skip
+}
 
 
 class Measured:

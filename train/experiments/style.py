@@ -24,7 +24,7 @@ from ltbc.train.experiments.figures import (
     save,
     shrink,
     thin_and_thick,
-)  # fmt: skip
+)
 from ltbc.train.experiments.results import difference
 from ltbc.train.pictures.folder import Pictures
 from ltbc.train.pictures.photograph import read
@@ -83,7 +83,7 @@ def features(net: Network, rgb: np.ndarray) -> np.ndarray:
 def table(styles: list[Style]) -> str:
     """Markdown: for each blend, how far the colors move and how large the error is, near and far (means over runs)."""
     lines = ["| share of the other's features | moved, near | moved, far | error, near | error, far "
-             "| near less far, chroma PSNR, dB |", "| --- " * 6 + "|"]  # fmt: skip
+             "| near less far, chroma PSNR, dB |", "| --- " * 6 + "|"]
     for i, blend in enumerate(BLENDS):
         cells = [f"{rms(styles, what, kind)[:, i].mean():.2f}" for what in ("moved", "mse") for kind in KINDS]
         near, far = (np.stack([style.mse[kind][:, i] for style in styles]) for kind in KINDS)

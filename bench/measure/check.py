@@ -22,10 +22,13 @@ class Allowed(NamedTuple):
     reason: str
 
 
-def allowed(case: Case, name: str, backend: str, dtype: Any, stored: Any = None, ours: bool = True) -> Allowed:
+def allowed(
+    case: Case, name: str, backend: str, dtype: Any, stored: Any = None, ours: bool = True, exact: bool = True
+) -> Allowed:
     """`compare.tolerance` of one result: arithmetic of the backend, length of the sum, dtype of the stored result.
 
-    ours: computed by our kernel, by whose algorithm the tolerance is scaled.
+    ours: computed by our kernel, by whose algorithm the tolerance is scaled. exact: the reference computes from the
+    same stored values, so that no factor has been rounded.
     """
     arithmetic = arithmetic_of(backend, dtype) if case.flops else sums_of(dtype)
     length, stored = case.lengths[name], stored or case.dtype(name, as_dtype(dtype))
@@ -33,7 +36,7 @@ def allowed(case: Case, name: str, backend: str, dtype: Any, stored: Any = None,
     if as_dtype(dtype).itemsize == 2:  # F(4x4) then has products of float32, 12 times whose errors are nothing here
         error = min(error, 2)
     scale, why = STEEP.get(case.op) or (error, f"{error:g} for Winograd's transforms" if error > 1 else "")
-    factors = 2 if error > 1 or as_dtype(dtype).itemsize > 2 else rounded(case, name)
+    factors = 2 if error > 1 or not exact or as_dtype(dtype).itemsize > 2 else rounded(case, name)
     what = f"{arithmetic} sums of {length}, factors rounded: {factors}, " if case.flops else f"{arithmetic}, "
     reason = f"{what}stored as {stored}{', times ' * bool(why)}{why}"
     return Allowed(scale * tolerance(arithmetic, length, stored, factors), reason)

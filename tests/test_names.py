@@ -14,7 +14,7 @@ FOLDERS = ("ltbc", "kernels", "nn", "train", "colorize", "bench", "lessons", "te
 FILES = [f for f in (*ROOT.glob("*"), *(f for name in FOLDERS for f in (ROOT / name).rglob("*"))) if f.is_file()]
 PATH = re.compile(rf"(?<![\w./<-])(?:{'|'.join(FOLDERS)})(?:/[\w.*<>-]*[\w*>])+")
 FILE = re.compile(r"`([\w*]+\.(?:py|json|js|css|html|svg|c))`")
-NAME = r"\.[a-z_]\w*"
+NAME = r"\.(?!md\b|csv\b)[a-z_]\w*"  # gradcheck.md is a file
 PROGRAM = rf"(?<=-m )(?:{'|'.join(FOLDERS)})(?:{NAME})*"
 MODULE = re.compile(rf"(?<![\w./-])(?:ltbc|gradcheck|bench|tests)(?:{NAME})+|{PROGRAM}")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")

@@ -1,6 +1,7 @@
 # `make demo` trains a small network on the built-in photographs and colorizes others; `make test` runs the tests,
-# `make test-slow` those that compile much (GPU kernels without a GPU, their planted errors) and property tests with fresh
-# examples, `make test-levels` what computes at lower levels of instructions, with other threads and orders of sums.
+# `make test-slow` those that compile much (GPU kernels without a GPU, their planted errors) and property tests with
+# fresh examples (SEED=1: the same ones each time), `make test-levels` what computes at lower levels of instructions,
+# with other threads and orders of sums.
 # All make their own environment in .venv first; `make gpu` (9 minutes on a machine with a GPU; GPU="--part 1" for a
 # portion) uses the Python that is there.
 
@@ -21,7 +22,8 @@ test: .venv/test.done lint
 
 test-slow: .venv/test.done
 	$(RUN) -m pytest -q -n 2 -m slow
-	$(RUN) -m pytest -q -n 2 -m "hypothesis and not slow" --hypothesis-profile=thorough --ignore-glob='*/test_gpu_*'
+	$(RUN) -m pytest -q -n 2 -m "hypothesis and not slow" --hypothesis-profile=thorough $(SEED:%=--hypothesis-seed=%) \
+		--ignore-glob='*/test_gpu_*'
 
 test-levels: .venv/test.done
 	$(RUN) -m tests.tools.levels

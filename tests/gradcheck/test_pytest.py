@@ -11,7 +11,7 @@ import pytest
 import gradcheck
 from gradcheck import array
 from gradcheck.strategies import given_gradients
-from tests.gradcheck.pairs import dense, dense_backward, normal, passes, sine
+from tests.gradcheck.pairs import normal, passes, sine
 
 HEAD = """
 import numpy as np, pytest
@@ -90,7 +90,8 @@ def test_drawn_arguments(check):
     seen.update([x.dtype.name, ("empty", x.size == 0), *(m["layout"] for m in check.made.values())])
     seen.update(m["values"] for m in check.made.values())
     assert check.arguments["w"].shape[1] == 2 * check.sizes["D"]
-    check(dense, dense_backward)
+    # no tanh: where it is flat at 1, as for large values, nothing can be proved
+    check(lambda x, w, b: x @ w + b, lambda dy, x, w, b: (dy @ w.T, x.T @ dy, dy.sum(0)))
 
 
 def test_drawn_arguments_are_of_all_kinds():

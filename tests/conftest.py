@@ -31,8 +31,9 @@ THOROUGH_SECONDS = 6
 
 
 def pytest_collection_modifyitems(config, items):
-    """With the profile thorough every property test goes on with fresh examples as long as its time lasts."""
-    if config.getoption("--hypothesis-profile") == "thorough":
+    """With the profile thorough every property test goes on with fresh examples as long as its time lasts; once with a
+    seed, whose examples are the same each time."""
+    if config.getoption("--hypothesis-profile") == "thorough" and config.getoption("--hypothesis-seed") is None:
         for item in items:
             if hasattr(item.obj, "hypothesis"):
                 item.obj = again_and_again(item.obj)

@@ -142,20 +142,24 @@ def words_of(arguments: tuple) -> tuple[list[int], list[int]]:
     strides; a record its fields."""
     words: list[int] = []
     numbers: list[int] = []
+    add_words(arguments, words, numbers)
+    return words, numbers
+
+
+def add_words(arguments: tuple, words: list[int], numbers: list[int]) -> None:
     for a in arguments:
-        if isinstance(a, np.ndarray):
+        if type(a) is int:  # most of them
+            words.append(a)
+        elif isinstance(a, tuple):
+            add_words(a, words, numbers)
+        elif isinstance(a, np.ndarray):
             words += (0, 0, a.size, a.itemsize, address(a), *a.shape, *a.strides)
         elif isinstance(a, np.float32):
             numbers.append(int(a.view(np.uint32)))
         elif isinstance(a, float):
             numbers.append(int(np.float64(a).view(np.int64)))
-        elif isinstance(a, tuple):
-            inner = words_of(a)
-            words += inner[0]
-            numbers += inner[1]
         else:
             words.append(int(a))
-    return words, numbers
 
 
 def check_convention(found: Any, arguments: tuple) -> None:

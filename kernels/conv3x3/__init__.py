@@ -77,9 +77,9 @@ def forward(
     *, out: Array | None = None, prepared: object = None, backend: str = "reference",
 ) -> Array:
     """y = act(b + x * w), equation (1). `out` receives y where given (and decides its dtype)."""
-    check(x, w, stride, activation)
-    bind(OP, w=(w, "3 3 Cin Cout"), b=(b, "Cout"))
-    check_dtypes(OP, {"x": x}, {"b": b})
+    check_settings(stride, activation)
+    bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"), b=(b, "Cout"))
+    check_dtypes(OP, {"x": x, "w": w}, {"b": b})
     check_out(OP, {"x": x, "w": w, "b": b}, y=(out, output_shape(x.shape, w.shape[3], stride)))
     check_prepared(OP, backend, w, prepared)
     return implementation(OP, backend, x).forward(x, w, b, stride, activation, out=out, prepared=prepared)
@@ -95,11 +95,12 @@ def backward(
     through, on the cpu backend: the activation that made x. dx is times its derivative, so that the layer before takes
     it for its dz (dy with activation "none"), and may go over x: out[0] may be x itself.
     """
-    check(x, w, stride, activation)
+    check_settings(stride, activation)
+    bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"))
     shape = output_shape(x.shape, w.shape[3], stride)
     for name, g in (("dy", dy), ("y", y)):
         bind(OP, x=(x, "N H W Cin"), **{name: (g, " ".join(map(str, shape)))})
-    check_dtypes(OP, {"x": x}, {"dy": dy, "y": y})
+    check_dtypes(OP, {"x": x, "w": w}, {"dy": dy, "y": y})
     check_flags(OP, needs_dx=needs_dx)
     dx, dw, db = buffers(OP, out, "dx", "dw", "db")
     check_out(OP, {"dy": dy, "x": x, "w": w, "y": y}, over=x if backend == "cpu" else None,
@@ -111,10 +112,8 @@ def backward(
     )
 
 
-def check(x: Array, w: Array, stride: int, activation: str) -> None:
-    """Raises what the contract promises for wrong arguments."""
+def check_settings(stride: int, activation: str) -> None:
+    """Raises what the contract promises for a wrong stride or activation."""
     if not is_integer(stride) or stride not in (1, 2):
         raise ValueError(f"{OP}: stride must be 1 or 2, got {shown(stride)}")
     check_activation(OP, activation)
-    bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"))
-    check_dtypes(OP, {"x": x, "w": w})

@@ -84,9 +84,9 @@ FIRST = [
         "kernels/conv3x3/__init__.py",
         ("stride 3 let through", "stride not in (1, 2)", "stride not in (1, 2, 3)",
          CONTRACTS + "test_wrong_options_are_refused_by_name[conv3x3.forward]"),
-        ("dtype of dy not looked at", 'check_dtypes(OP, {"x": x}, {"dy": dy, "y": y})', 'check_dtypes(OP, {"x": x})',
+        ("dtype of dy not looked at", 'check_dtypes(OP, {"x": x, "w": w}, {"dy": dy, "y": y})', 'check_dtypes(OP, {"x": x, "w": w})',
          CONTRACTS + "test_arrays_of_wrong_dtypes_are_refused[conv3x3.backward-dy]"),
-        ("no bias", 'bind(OP, w=(w, "3 3 Cin Cout"), b=(b, "Cout"))', "pass",
+        ("no bias", 'w=(w, "3 3 Cin Cout"), b=(b, "Cout"))', 'w=(w, "3 3 Cin Cout"))',
          CONTRACTS + "test_what_is_no_array_is_refused_by_name[conv3x3.forward-b]"),
     ),
     *of(

@@ -58,6 +58,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--blend", type=options.part, default=1.0, metavar="PART", help="of the style's features in the mixture with "
         "the picture's own, 0 to 1 (default 1)")
     add("--saturation", type=options.factor, default=1.0, metavar="FACTOR", help="multiply the chroma (default 1)")
+    add("--hint", type=options.hint, action="append", default=[], metavar="X,Y,#RRGGBB", dest="hints", help="a color "
+        "at a place of the upright photograph, in pixels from its left and upper edges, which spreads within its "
+        "region; may be given several times, for one photograph")
     add("--top", type=options.count, default=0, metavar="K", help="print the K most probable scenes")
     add("--render-size", type=options.size, metavar="PIXELS", help="longest side of what the network sees, or `full` "
         "(default: 3 times the side that its global branch sees)")
@@ -74,6 +77,8 @@ def run(chosen: argparse.Namespace) -> int:
     jobs, problems = plan(chosen.photos, chosen.out, chosen.suffix)
     for line in problems:
         fail(line)
+    if chosen.hints and len(jobs) > 1:
+        raise ImageError(f"--hint: its place is one in a photograph, and {len(jobs)} are named")
     todo = []
     for job in jobs:
         if job.target.exists() and not chosen.force:
@@ -91,7 +96,8 @@ def color_all(jobs: list[Job], chosen: argparse.Namespace) -> int:
     """Colors one after the other and returns how many failed."""
     colorizer = load(chosen)
     style = images.read(chosen.style) if chosen.style else None
-    wishes = files.Wishes(style, chosen.saturation, chosen.blend, chosen.top, chosen.preview)
+    wishes = files.Wishes(style, chosen.saturation, chosen.blend, chosen.top, chosen.preview,
+                          chosen.hints)
     failed = 0
     with tqdm(jobs, unit="photo", disable=None if len(jobs) > 1 else True) as bar:
         for job in bar:

@@ -3,6 +3,7 @@
 import math
 import os
 import threading
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -10,7 +11,8 @@ from typing import NamedTuple, overload
 import numpy as np
 from PIL import Image
 
-from ltbc.colorize import join, memory
+from ltbc.colorize import hints, join, memory
+from ltbc.colorize.hints import HintLike
 from ltbc.colorize.luminance import bands, lightness
 from ltbc.colorize.picture import Picture, from_array, from_pil
 from ltbc.kernels.arrays import Array
@@ -79,16 +81,19 @@ class Colorizer:
 
     @overload
     def __call__(
-        self, image: Image.Image, style: ImageLike | None = None, saturation: float = 1, blend: float = 1
+        self, image: Image.Image, style: ImageLike | None = None, saturation: float = 1, blend: float = 1,
+        hints: Sequence[HintLike] = (),
     ) -> Image.Image: ...
 
     @overload
     def __call__(
-        self, image: np.ndarray, style: ImageLike | None = None, saturation: float = 1, blend: float = 1
+        self, image: np.ndarray, style: ImageLike | None = None, saturation: float = 1, blend: float = 1,
+        hints: Sequence[HintLike] = (),
     ) -> np.ndarray: ...
 
     def __call__(
-        self, image: ImageLike, style: ImageLike | None = None, saturation: float = 1, blend: float = 1
+        self, image: ImageLike, style: ImageLike | None = None, saturation: float = 1, blend: float = 1,
+        hints: Sequence[HintLike] = (),
     ) -> ImageLike:
         """The image in color: a PIL image for a PIL image, an array for an array, of the same height and width.
 
@@ -98,18 +103,21 @@ class Colorizer:
         profile is applied, EXIF orientation is not. The luminance of each pixel, as grey code of the same CIE Y, stays
         within one code value. style: the image whose global features are used instead of the picture's own.
         saturation: factor on the chroma. blend: how much of the style is mixed with the picture's own global features,
-        0 to 1. Errors: TypeError for other objects and dtypes, ValueError for other shapes
+        0 to 1. hints: colors at places, which spread within their regions (`ltbc.colorize.hints`): each is
+        (x, y, "#rrggbb"), a pixel of the image as it stands, counted from the left and the top from 0; saturation
+        does not change them. Errors: TypeError for other objects and dtypes, ValueError for other shapes
         and values, and for a style where the network has no global branch.
         """
         picture = in_memory(image)
         dtype, white = (image.dtype, picture.white) if isinstance(image, np.ndarray) else (np.dtype(np.uint8), 255.0)
-        colored = self.colorize(picture, dtype, white, None if style is None else in_memory(style), saturation, blend)
+        colored = self.colorize(picture, dtype, white, None if style is None else in_memory(style), saturation, blend,
+                                hints)
         pixels = picture.with_alpha(colored.pixels, white)
         return pixels if isinstance(image, np.ndarray) else Image.fromarray(pixels)
 
     def colorize(
         self, picture: Picture, dtype: np.dtype, white: float, style: Picture | None = None, saturation: float = 1,
-        blend: float = 1,
+        blend: float = 1, hints: Sequence[HintLike] = (),
     ) -> Colored:
         """The colored pixels of a picture as codes 0..white of that dtype."""
         if not saturation >= 0:
@@ -117,8 +125,7 @@ class Colorizer:
         if not 0 <= blend <= 1:
             raise ValueError(f"colorize: blend must lie in [0, 1], got {blend}")
         chroma, probabilities = self.predict(picture.luminance, None if style is None else style.luminance, blend)
-        if saturation != 1:
-            chroma = chroma._replace(values=join.saturate(chroma.values, chroma.space, saturation))
+        chroma = tinted(chroma, picture.luminance, picture.luminance.shape, saturation, hints)
         pixels, forced = join.join(picture.luminance, chroma, dtype, white)
         return Colored(pixels, forced, probabilities)
 
@@ -216,6 +223,18 @@ def in_memory(image: ImageLike) -> Picture:
     if isinstance(image, np.ndarray):
         return from_array(image)
     raise TypeError(f"colorize: an image must be a PIL image or a NumPy array, got {type(image).__name__}")
+
+
+def tinted(
+    chroma: join.Chroma, luminance: np.ndarray, size: tuple[int, ...], saturation: float, wanted: Sequence[HintLike],
+) -> join.Chroma:
+    """The chroma with this saturation and these hints. size: height and width of the picture that the hints' places
+    count in; luminance: its grey codes `[H, W]`, of this size or smaller."""
+    height, width = size
+    found = hints.checked(wanted, height, width)
+    if saturation != 1:
+        chroma = chroma._replace(values=join.saturate(chroma.values, chroma.space, saturation))
+    return hints.spread(chroma, shrink(luminance, hints.GRID), (height, width), found) if found else chroma
 
 
 def shrink(codes: np.ndarray, longest: int | None) -> np.ndarray:

@@ -1,13 +1,15 @@
 """One photograph, from file to file: what the command line and the page do alike."""
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ltbc.colorize import images, memory, preview
+from ltbc.colorize import hints, images, memory, preview
 from ltbc.colorize.colorizer import Colored, Colorizer
+from ltbc.colorize.hints import Hint
 from ltbc.colorize.paths import Job
 from ltbc.colorize.picture import ImageError, Picture, from_pil
 
@@ -16,13 +18,14 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 class Wishes(NamedTuple):
     """style: a photograph whose global features are mixed in, by blend. top: how many scenes to name. preview: a
-    labelled sheet instead of the photograph."""
+    labelled sheet instead of the photograph. hints: colors at places of the upright photograph."""
 
     style: Picture | None = None
     saturation: float = 1
     blend: float = 1
     top: int = 0
     preview: bool = False
+    hints: Sequence[Hint] = ()
 
 
 def color_file(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
@@ -33,13 +36,18 @@ def color_file(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
     check_memory(job.source, colorizer)
     picture = images.read(job.source)
     try:
+        hints.checked(wishes.hints, *picture.luminance.shape)
+    except ValueError as error:
+        raise ImageError(f"{job.source}: {error}") from None
+    try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
         if wishes.preview:
-            sheet = preview.sheet(colorizer, picture, wishes.style, wishes.blend)
+            sheet = preview.sheet(colorizer, picture, wishes.style, wishes.blend, wishes.hints)
             images.write(job.target, np.asarray(sheet), from_pil(sheet))
             return [f"{job.source} -> {job.target}: preview"]
         depth = images.depth(job.target, picture)
-        colored = colorizer.colorize(picture, *depth, wishes.style, wishes.saturation, wishes.blend)
+        style, saturation, blend = wishes.style, wishes.saturation, wishes.blend
+        colored = colorizer.colorize(picture, *depth, style, saturation, blend, wishes.hints)
         notes = picture.notes + images.write(job.target, colored.pixels, picture)
         return report(job, colored, picture, notes, colorizer, wishes.top)
     except MemoryError as error:

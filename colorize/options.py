@@ -5,7 +5,7 @@ import math
 import sys
 from typing import Any
 
-from ltbc.colorize import images, memory
+from ltbc.colorize import hints, images, memory
 from ltbc.colorize.colorizer import FULL, NO_WEIGHTS, WEIGHTS, Colorizer
 from ltbc.colorize.picture import ImageError
 from ltbc.nn import WeightsError, default_backend, describe
@@ -67,6 +67,13 @@ def port(text: str) -> int:
 
 def size(text: str) -> int | str:
     return text if text == FULL else count(text)
+
+
+def hint(text: str) -> hints.Hint:
+    try:
+        return hints.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def memory_size(text: str) -> int:

@@ -46,8 +46,9 @@ def color_file(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
             images.write(job.target, np.asarray(sheet), from_pil(sheet))
             return [f"{job.source} -> {job.target}: preview"]
         depth = images.depth(job.target, picture)
-        style, saturation, blend = wishes.style, wishes.saturation, wishes.blend
-        colored = colorizer.colorize(picture, *depth, style, saturation, blend, wishes.hints)
+        colored = colorizer.colorize(
+            picture, *depth, wishes.style, wishes.saturation, wishes.blend, wishes.hints
+        )
         notes = picture.notes + images.write(job.target, colored.pixels, picture)
         return report(job, colored, picture, notes, colorizer, wishes.top)
     except MemoryError as error:

@@ -18,7 +18,8 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 class Wishes(NamedTuple):
     """style: a photograph whose global features are mixed in, by blend. top: how many scenes to name. preview: a
-    labelled sheet instead of the photograph. hints: colors at places of the upright photograph."""
+    labelled sheet instead of the photograph. hints: colors at places of the upright photograph.
+    quality: of a JPEG, 1 to 100."""
 
     style: Picture | None = None
     saturation: float = 1
@@ -26,6 +27,7 @@ class Wishes(NamedTuple):
     top: int = 0
     preview: bool = False
     hints: Sequence[Hint] = ()
+    quality: int = images.QUALITY
 
 
 def color_file(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
@@ -49,7 +51,7 @@ def color_file(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
         colored = colorizer.colorize(
             picture, *depth, wishes.style, wishes.saturation, wishes.blend, wishes.hints
         )
-        notes = picture.notes + images.write(job.target, colored.pixels, picture)
+        notes = picture.notes + images.write(job.target, colored.pixels, picture, wishes.quality)
         return report(job, colored, picture, notes, colorizer, wishes.top)
     except MemoryError as error:
         height, width = picture.luminance.shape

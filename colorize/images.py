@@ -29,6 +29,7 @@ WRITE = {
     ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG",
 }
 LOSSY = ("JPEG",)
+QUALITY = 95  # of JPEG
 JPEG_SEGMENT = 65_500  # bytes of EXIF or XMP that a JPEG can hold
 BITS, MAKER_NOTE = 258, 0x927C  # tags
 
@@ -122,10 +123,10 @@ def depth(path: str | os.PathLike, picture: Picture) -> tuple[np.dtype, float]:
     return (np.dtype(np.uint16), 65535.0) if deeper else (np.dtype(np.uint8), 255.0)
 
 
-def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture) -> list[str]:
+def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture, quality: int = QUALITY) -> list[str]:
     """Writes the colored pixels `[H, W, 3]`, of the dtype that `depth` says, and returns notes for the user.
 
-    Raises ImageError where the format cannot hold the picture, OSError where the disk does not take it.
+    quality: of a JPEG, 1 to 100. Raises ImageError where the format cannot hold the picture, OSError where the disk does not take it.
     """
     path = Path(path)
     kind = WRITE[path.suffix.lower()]
@@ -136,7 +137,7 @@ def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture) -> list
     if kind == "JPEG" and picture.alpha is not None and picture.alpha.min() < 1:
         raise ImageError(f"{path}: JPEG holds no transparency; name a .png, .tif or .webp file")
     try:
-        data = encode(kind, pixels if kind == "JPEG" else picture.with_alpha(pixels, white), picture, notes)
+        data = encode(kind, pixels if kind == "JPEG" else picture.with_alpha(pixels, white), picture, notes, quality)
     except MemoryError:
         raise
     except Exception as error:  # of Pillow's writers, about a size or a tag that the format has no room for
@@ -148,7 +149,7 @@ def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture) -> list
     return notes
 
 
-def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str]) -> bytes:
+def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str], quality: int = QUALITY) -> bytes:
     """The bytes of a file with these pixels and the picture's metadata."""
     said = picture.metadata
     height, width = pixels.shape[:2]
@@ -168,7 +169,7 @@ def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str]) ->
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True}
     else:
-        options |= {"quality": 95, "subsampling": 0}
+        options |= {"quality": quality, "subsampling": 0}
         if said.text.get("Comment"):
             options["comment"] = said.text["Comment"]
         fit_jpeg(options, said, width, height, notes)

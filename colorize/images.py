@@ -126,7 +126,8 @@ def depth(path: str | os.PathLike, picture: Picture) -> tuple[np.dtype, float]:
 def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture, quality: int = QUALITY) -> list[str]:
     """Writes the colored pixels `[H, W, 3]`, of the dtype that `depth` says, and returns notes for the user.
 
-    quality: of a JPEG, 1 to 100. Raises ImageError where the format cannot hold the picture, OSError where the disk does not take it.
+    quality: of a JPEG, 1 to 100. Raises ImageError where the format cannot hold the picture, OSError where the disk
+    does not take it.
     """
     path = Path(path)
     kind = WRITE[path.suffix.lower()]

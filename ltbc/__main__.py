@@ -14,6 +14,7 @@ COMMANDS = {  # name: (module, words before the command line's own, what it does
     "pack": ("train.pack", (), "many photographs as shards, decoded once"),
     "evaluate": ("train.evaluate", (), "how good the colors of a network are"),
     "layers": ("nn.__main__", (), "the table of layers"),
+    "classes": ("nn.__main__", ("classes",), "the scenes that a network tells apart"),
     "explain": ("nn.__main__", ("explain",), "one number of the network, written out"),
     "study": ("nn.__main__", ("study",), "a picture's way through the network, as one page"),
 }

@@ -1,6 +1,7 @@
 """`ltbc layers`: the table of layers, with shapes, parameters, multiply-adds and activation bytes.
 
-`ltbc explain --help`: one number of the network, written out. `ltbc study --help`: a page to look at.
+`ltbc classes`: the scenes that it knows. `ltbc explain --help`: one number of the network, written out. `ltbc study
+--help`: a page to look at.
 """
 
 from ltbc import program
@@ -27,6 +28,10 @@ def main(argv: list[str] | None = None) -> None:
         from ltbc.nn.study.page import main as study
 
         return study(argv[1:])
+    if argv[:1] == ["classes"]:
+        from ltbc.nn.study.options import list_classes
+
+        return list_classes(argv[1:])
     parser = argparse.ArgumentParser(prog="ltbc layers", description=__doc__)
     parser.add_argument("--width", type=float, default=1.0, help="scales every channel count (default 1)")
     parser.add_argument("--classes", type=int, default=205, help="number of scene classes (default 205)")

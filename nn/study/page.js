@@ -29,10 +29,12 @@ const isMap = l => l.shape.length === 3;
 $("about").textContent = `${data.photo}, its middle square at ${data.side} x ${data.side}; weights: ${data.weights}; ` +
   `computed by ${data.backend}, ${data.dtype}`;
 
+if (!data.trained) $("untrained").hidden = false;
+
 // pictures
 let output;
 for (const [name, url] of Object.entries(data.outputs)) {
-  const ours = name === "the network's colors", figure = make("figure", $("outputs"), undefined, ours ? "large" : "");
+  const ours = name === data.colored, figure = make("figure", $("outputs"), undefined, ours ? "large" : "");
   const frame = make("div", figure, undefined, "seen"), img = make("img", frame);
   img.src = url; img.alt = name;
   make("figcaption", figure, name);
@@ -96,7 +98,7 @@ function open(l) {
   const d = $("detail");
   d.replaceChildren();
   make("h3", d, l.name);
-  make("p", d, whys[l.part] + " " + whats[l.op]);
+  make("p", d, (data.trained ? whys[l.part] + " " : "") + whats[l.op]);
   const facts = {operation: l.op + (l.stride > 1 ? ", stride " + l.stride : ""), activation: l.activation,
     input: l.input.join(" x "), output: l.shape.join(" x "), parameters: number(l.parameters),
     "multiply-adds": number(l.macs), forward: ms(l.forward) + " ms", backward: ms(l.backward) + " ms",
@@ -106,8 +108,7 @@ function open(l) {
   for (const [k, v] of Object.entries(facts)) { const pair = make("div", list); make("dt", pair, k); make("dd", pair, v); }
   const place = isMap(l) ? l.shape.slice(0, 2).map(n => n / 2 | 0).join(" ") + " " + l.channels[0][0] : "0 0 0";
   const hint = make("p", d, "One number of it, written out: ", "soft");
-  make("code", hint, `ltbc explain ${l.name} ${place} --photo ${data.photo}` +
-    (data.weights === "untrained" ? "" : ` --weights ${data.weights}`));
+  make("code", hint, `ltbc explain ${l.name} ${place} ${data.words}`);
   if (!isMap(l)) {
     make("p", d, "A vector: each stripe is one of its numbers, dark small, bright large.", "soft");
     const img = make("img", d, undefined, "pixels"); img.src = l.maps; img.alt = "the vector";
@@ -186,7 +187,7 @@ if (data.fusion) {
     `global share is ${percent(f.mean)} on average. Where it is high, color follows from what the whole picture is ` +
     `taken for; where it is low, from what stands there.`);
   const row = make("div", box, undefined, "row");
-  for (const [url, text] of [[data.outputs["the network's colors"], "the network's colors"], [f.mid, "what the mid-level features add (dark: least, bright: most)"],
+  for (const [url, text] of [[data.outputs[data.colored], data.colored], [f.mid, "what the mid-level features add (dark: least, bright: most)"],
       [f.share, `share of the global vector: dark ${percent(f.range[0])}, bright ${percent(f.range[1])}`]]) {
     const figure = make("figure", row), img = make("img", figure, undefined, "pixels");
     img.src = url; img.alt = text; make("figcaption", figure, text);
@@ -215,7 +216,8 @@ for (const l of layers) {
   for (const t of [number(l.macs), number(l.parameters), l.gradient.toExponential(1)]) make("td", tr, t);
 }
 $("loss").textContent = "The loss compares with the photograph's own colors" +
-  (data.label === null ? "." : ` and with the scene “${data.label}” (choose another with --label).`);
+  (data.label === null ? "." : ` and with the scene “${data.label}”` +
+    (data.guessed ? ", which the network finds most likely" : "") + " (choose another with --label).");
 open(layers[0]);
 connect();
 mark(...at);

@@ -20,13 +20,15 @@ from ltbc.kernels.compare import to_float64
 from ltbc.kernels.dispatch import BACKENDS
 from ltbc.nn.architecture import LayerSpec, cost_table, layers
 from ltbc.nn.backends import array_module_of, default_backend, describe
-from ltbc.nn.study.explain import SIDE, read_photo, softmax
+from ltbc.nn.study.answers import probabilities
+from ltbc.nn.study.options import SIDE, add_label, add_network, label_of, load, read_photo, words
 from ltbc.nn.study.recording import Record, RecordingNetwork
 from ltbc.nn.weights import WeightsError, write_whole
 
 HTML, CSS, PROGRAM = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css", "js"))
 MAPS = 12  # feature maps shown of a layer, those of most variance
 RUNS = 4  # the first compiles and allocates, other programs disturb some
+COLORED = {True: "the network's colors", False: "an untrained network's colors"}
 TILE = 56  # pixels of the side of each, at least
 # from dark to bright, legible on either background
 SCALE = np.array([[20, 24, 60], [59, 66, 140], [46, 125, 150], [60, 175, 120], [160, 215, 70], [250, 235, 100]])
@@ -118,7 +120,7 @@ def in_color(luminance: Array, chroma: Array, space: str) -> str:
     return image_url(color.decode(light, colors.repeat(2, 1).repeat(2, 2), space)[0], "JPEG")
 
 
-def facts(net: TimedNetwork, pixels: np.ndarray, label: int, style: np.ndarray | None) -> dict:
+def facts(net: TimedNetwork, pixels: np.ndarray, label: int | None, style: np.ndarray | None, trained: bool) -> dict:
     """Everything that the page shows."""
     for _ in range(RUNS):
         records = dict(net.record(pixels, label, gradient=True))
@@ -127,9 +129,12 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int, style: np.ndarray |
     costs = {row["name"]: row for row in cost_table(net.settings, side, side)}
     light, target = (xp.asarray(x) for x in color.encode(pixels[None], space))
     outputs = {"grey": image_url(to_float64(light)[0].repeat(3, 2) / 2 + 0.5, "JPEG"),
-               "the network's colors": in_color(light, records["color.4"].y[None], space),
+               COLORED[trained]: in_color(light, records["color.4"].y[None], space),
                "true colors, at half size": in_color(light, target, space)}
-    result = {"side": side, "backend": describe(net.backend), "dtype": str(net.dtype), "outputs": outputs}
+    result: dict[str, Any] = {
+        "side": side, "backend": describe(net.backend), "dtype": str(net.dtype), "outputs": outputs, "trained": trained,
+        "colored": COLORED[trained], "label": None if net.label is None else net.settings.classes[net.label],
+    }
     milliseconds = vars(net)["milliseconds"]
     result["layers"] = [
         layer_facts(spec, part, records[spec.name], costs[spec.name], milliseconds)
@@ -142,7 +147,7 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int, style: np.ndarray |
             other, _ = net.global_features(xp.asarray(color.encode(style[None], space)[0]))
             outputs["with the other picture's"] = in_color(light, net.colorize_local(light, other), space)
         z = records["class.1"].y.ravel()
-        p = softmax(z) if net.settings.class_loss == "softmax" else 1 / (1 + np.exp(-z))
+        p = probabilities(z, net.settings.class_loss)
         result["classes"] = [[net.settings.classes[k], float(p[k])] for k in np.argsort(-p)[:5]]
         result["fusion"] = shares(records["fusion"])
     return result
@@ -160,25 +165,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("photo", help="a picture file")
     parser.add_argument("--out", required=True, help="the page to write, one HTML file")
     parser.add_argument("--style", help="another picture, whose global features are tried too")
-    parser.add_argument("--weights", help="weights file (default: the untrained network)")
+    add_network(parser)
     parser.add_argument("--backend", choices=BACKENDS, help="default: the best of this machine")
-    parser.add_argument("--label", type=int, default=0, help="number of the photo's scene class, for the gradients")
+    add_label(parser)
     args = parser.parse_args(argv)
     try:
         backend = args.backend or default_backend()
         options: dict[str, Any] = {"backend": backend, "xp": array_module_of(backend)}
-        net = TimedNetwork.load(args.weights, **options) if args.weights else TimedNetwork(**options)
-        assert isinstance(net, TimedNetwork)
+        net = load(TimedNetwork, args, **options)
         if args.style and not net.settings.global_size:
             raise ValueError("--style: this network has no global branch")
-        if not 0 <= args.label < max(1, len(net.settings.classes)):
-            raise ValueError(f"--label must lie in 0..{max(0, len(net.settings.classes) - 1)}, got {args.label}")
-        side = net.settings.global_size or SIDE
+        label, side = label_of(args.label, net.settings.classes), net.settings.global_size or SIDE
         style = read_photo(args.style, side) if args.style else None
-        found = facts(net, read_photo(args.photo, side), args.label, style)
-        names = {"photo": Path(args.photo).name, "weights": Path(args.weights).name if args.weights else "untrained"}
-        label = net.settings.classes[args.label] if net.settings.global_size else None
-        write_whole(args.out, page(found | names | {"label": label}).encode())
+        found = facts(net, read_photo(args.photo, side), label, style, trained=not args.untrained)
+        weights = "untrained" if args.untrained else Path(args.weights).name if args.weights else "the released ones"
+        names = {"photo": Path(args.photo).name, "weights": weights, "words": words(args), "guessed": label is None}
+        write_whole(args.out, page(found | names).encode())
     except ImportError as error:
         parser.exit(2, f"{parser.prog}: --backend {args.backend} cannot run here ({error}); try another one\n")
     except (ValueError, WeightsError) as error:

@@ -41,7 +41,9 @@ def as_map(x: Any) -> np.ndarray:
 class RecordingNetwork(Network):
     """A network of one photograph at a time that keeps a `Record` of every layer."""
 
-    def record(self, pixels: np.ndarray, label: int, gradient: bool) -> dict[str, Record]:
+    def record(self, pixels: np.ndarray, label: int | None, gradient: bool) -> dict[str, Record]:
+        """The records of a photograph `[S, S, 3]`, sRGB codes. label: its class; None: the one found most likely,
+        which stays in `self.label` (None without classes)."""
         self.records: dict[str, Record] = {}
         for layer in self.layers:
             layer.overwrites = False
@@ -51,10 +53,12 @@ class RecordingNetwork(Network):
             pixels[None], self.settings.color_space, dtype=self.parameters.flat.dtype
         )
         luminance, target = self.xp.asarray(luminance), self.xp.asarray(self.target)
+        if label is None or not gradient:
+            _, logits = self.forward(luminance)
+            label = int(logits[0].argmax()) if label is None and logits is not None else label
+        self.label = label
         if gradient:
-            self.loss_and_gradients(luminance, target, self.xp.asarray([label]))
-        else:
-            self.forward(luminance)
+            self.loss_and_gradients(luminance, target, self.xp.asarray([label or 0]))
         return self.records
 
     def recording(self, layer: Any, call: Any) -> Any:

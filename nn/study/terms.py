@@ -15,13 +15,15 @@ Place = tuple[int, int, int]  # row, column, channel; row and column are 0 where
 
 
 class Terms(NamedTuple):
-    """Products a[k] b[k], and how the factors are called. kind: what they are, for the reader."""
+    """Products a[k] b[k], and how the factors are called. kind: what they are, for the reader. element: the channel of
+    the first factor."""
 
     a: np.ndarray
     b: np.ndarray
     name_a: Callable[[int], str]
     name_b: Callable[[int], str]
     kind: str
+    element: Callable[[int], int] = int
 
 
 def window(image: np.ndarray, weights: np.ndarray, rows: list, columns: list, a: str, b: Callable, kind: str) -> Terms:
@@ -31,7 +33,7 @@ def window(image: np.ndarray, weights: np.ndarray, rows: list, columns: list, a:
     at = [(r, s, i, j, c) for r, i in rows for s, j in columns for c in range(image.shape[2])]
     r, s, i, j, c = np.array(at, int).reshape(-1, 5).T
     spell = (lambda k: f"{a}[{i[k]},{j[k]},{c[k]}]") if image.shape[:2] != (1, 1) else (lambda k: f"{a}[{c[k]}]")
-    return Terms(image[i, j, c], weights[r, s, c], spell, lambda k: b(r[k], s[k], c[k]), kind)
+    return Terms(image[i, j, c], weights[r, s, c], spell, lambda k: b(r[k], s[k], c[k]), kind, lambda k: int(c[k]))
 
 
 def forward(record: Record, sources: tuple[str, ...], place: Place) -> list[Terms]:
@@ -79,6 +81,42 @@ def backward(record: Record, which: int, place: Place) -> list[Terms]:
     elif x.shape[:2] != dz.shape[:2] or x.shape[2] != w.shape[0]:
         raise ValueError(f"{spec.name}: a linear layer takes a vector")
     return [window(dz, w[None, None, c], [(0, h)], [(0, k)], name, lambda r, s, o: f"w[{c},{o}]", spec.name)]
+
+
+def weight_gradient(record: Record, sources: tuple[str, ...], index: tuple[int, ...]) -> Terms:
+    """What is added up to the gradient of a weight: over all pixels, what it was multiplied with times dz there."""
+    *taps, c, o = index
+    spec, dz, x, name = record.spec, record.dz(), record.inputs[0], sources[0]
+    if spec.op == "fusion":
+        cg = record.inputs[1].shape[2]
+        if c < cg:  # the vector's own: one number for all pixels
+            return pairs(record.inputs[1], dz.sum((0, 1), keepdims=True), [((0, 0), (0, 0))], c, o, sources[1], "s")
+        c -= cg
+    at = [(i, j) for i in range(dz.shape[0]) for j in range(dz.shape[1])]
+    if spec.op == "conv3x3":
+        seen = [(spec.stride * i + taps[0] - 1, spec.stride * j + taps[1] - 1) for i, j in at]
+    elif spec.op == "upsample2x_conv3x3":  # row h looks at row h // 2 of x
+        seen = [((i + taps[0] - 1) // 2, (j + taps[1] - 1) // 2) for i, j in at]
+    else:
+        seen = at
+    inside = [(s, d) for s, d in zip(seen, at) if 0 <= s[0] < x.shape[0] and 0 <= s[1] < x.shape[1]]
+    return pairs(x, dz, inside, c, o, name, "dz")
+
+
+def pairs(x: np.ndarray, dz: np.ndarray, at: list, c: int, o: int, name: str, second: str) -> Terms:
+    """Products x[i, j, c] dz[h, k, o] at ((i, j), (h, k)) in turn."""
+    (i, j), (h, k) = np.array(at, int).reshape(-1, 2, 2).transpose(1, 2, 0)
+    of_x = (lambda n: f"{name}[{c}]") if x.shape[:2] == (1, 1) else (lambda n: f"{name}[{i[n]},{j[n]},{c}]")
+    of_dz = (lambda n: f"{second}[{o}]") if dz.shape[:2] == (1, 1) else (lambda n: f"{second}[{h[n]},{k[n]},{o}]")
+    return Terms(x[i, j, c], dz[h, k, o], of_x, of_dz, "pixels", lambda n: c)
+
+
+def bias_gradient(record: Record, o: int) -> Terms:
+    """What is added up to the gradient of a bias: dz at every pixel, each times 1."""
+    dz = record.dz()[:, :, o]
+    rows, columns = np.indices(dz.shape).reshape(2, -1)
+    spell = (lambda k: f"dz[{rows[k]},{columns[k]},{o}]") if dz.size > 1 else (lambda k: f"dz[{o}]")
+    return Terms(dz.ravel(), np.ones(dz.size), spell, lambda k: "", "pixels")
 
 
 def summed(w: np.ndarray, p: int, q: int) -> np.ndarray:

@@ -2,15 +2,19 @@
 
 import json
 import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ltbc.__main__ import main as ltbc_main
 from ltbc.kernels import color
 from ltbc.nn import Network
 from ltbc.nn.__main__ import main
-from ltbc.nn.study.explain import read_photo
+from ltbc.nn.study import explain, page
+from ltbc.nn.study.options import RELEASED, read_photo
 from tests.tools.browser import CHROMIUM, DRIVER, NEEDS_BROWSER, browser
 
 needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=NEEDS_BROWSER)
@@ -115,6 +119,44 @@ def test_the_receptive_field_is_what_the_pixel_depends_on(pages):
                 moved = luminance.copy()
                 moved[0, row, column] += 10
                 assert not np.array_equal(net.forward(moved)[0][0, i, j], usual[0, i, j])
+
+
+@needs_browser
+@pytest.mark.parametrize("name, words", [
+    ("old photo's $HOME.png", ["--weights", "net of 'mine'.safetensors", "--label", "<b>wood"]), ("-x.png", ["--weights", "net of 'mine'.safetensors"]),
+    ("plain.png", ["--untrained"]),
+])
+def test_the_commands_that_the_page_shows_run_as_they_stand(pages, tmp_path, monkeypatch, capsys, name, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page, "RUNS", 1)
+    monkeypatch.setattr(explain, "kinds", lambda: [("reference", "float32")])
+    Path(name).write_bytes((pages[0] / "photo.png").read_bytes())
+    Path("net of 'mine'.safetensors").write_bytes((pages[0] / "global.safetensors").read_bytes())
+    main(["study", "--out", "page.html", "--backend", "reference", *words, "--", name])
+    capsys.readouterr()
+    with browser() as chromium:
+        chromium.open(tmp_path / "page.html")
+        text = chromium.run("return document.body.innerText")
+        said = "An untrained network. Its weights were just drawn" in text
+        assert said == ("--untrained" in words) and ("an untrained network's colors" in text) == said
+        layers = ("low.1",) if said else ("color.3", "global_fc.1")
+        commands = [chromium.run(f"document.getElementById('layer-{layer}').click();"
+                                 "return document.querySelector('#detail code').innerText") for layer in layers]
+    for command in commands:
+        program, *arguments = shlex.split(command)  # as a shell reads it
+        assert program == "ltbc" and name in command.replace("'\"'\"'", "'")
+        with pytest.raises(SystemExit) as left:
+            ltbc_main(arguments)
+        shown = capsys.readouterr()
+        assert left.value.code == 0 and "equal but for rounding" in shown.out, shown.err
+
+
+def test_without_weights_the_released_ones_are_shown(pages, tmp_path):
+    main(["study", str(pages[0] / "photo.png"), "--out", str(tmp_path / "page.html"), "--backend", "reference"])
+    data = json.loads(re.search(r"const data = (.*);\n", (tmp_path / "page.html").read_text()).group(1))
+    classes = Network.load(RELEASED).settings.classes
+    assert data["trained"] and data["guessed"] and data["label"] == data["classes"][0][0] in classes
+    assert "the network's colors" in data["outputs"] and data["words"] == f"--photo {pages[0] / 'photo.png'}"
 
 
 def test_errors_are_one_line(pages, capsys):

@@ -13,7 +13,8 @@ from ltbc.__main__ import main as ltbc_main
 from ltbc.kernels import color
 from ltbc.nn import Network
 from ltbc.nn.__main__ import main
-from ltbc.nn.study import explain, page
+from ltbc.nn.study import explain
+from ltbc.nn.study import page as study_page
 from ltbc.nn.study.options import RELEASED, read_photo
 from tests.tools.browser import CHROMIUM, DRIVER, NEEDS_BROWSER, browser
 
@@ -123,12 +124,13 @@ def test_the_receptive_field_is_what_the_pixel_depends_on(pages):
 
 @needs_browser
 @pytest.mark.parametrize("name, words", [
-    ("old photo's $HOME.png", ["--weights", "net of 'mine'.safetensors", "--label", "<b>wood"]), ("-x.png", ["--weights", "net of 'mine'.safetensors"]),
+    ("old photo's $HOME.png", ["--weights", "net of 'mine'.safetensors", "--label", "<b>wood"]),
+    ("-x.png", ["--weights", "net of 'mine'.safetensors"]),
     ("plain.png", ["--untrained"]),
 ])
 def test_the_commands_that_the_page_shows_run_as_they_stand(pages, tmp_path, monkeypatch, capsys, name, words):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(page, "RUNS", 1)
+    monkeypatch.setattr(study_page, "RUNS", 1)
     monkeypatch.setattr(explain, "kinds", lambda: [("reference", "float32")])
     Path(name).write_bytes((pages[0] / "photo.png").read_bytes())
     Path("net of 'mine'.safetensors").write_bytes((pages[0] / "global.safetensors").read_bytes())

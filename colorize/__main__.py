@@ -13,11 +13,13 @@ import argparse
 import logging
 import sys
 import warnings
+from pathlib import Path
 
 from tqdm import tqdm
 
 from ltbc.colorize import export, files, images, options, serve
 from ltbc.colorize.colorizer import WEIGHTS, Colorizer
+from ltbc.colorize.errors import How
 from ltbc.colorize.options import fail
 from ltbc.colorize.paths import Job, plan
 from ltbc.colorize.picture import ImageError
@@ -68,8 +70,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "saturations to choose from, instead of the photograph in color")
     add("--suffix", type=options.suffix, metavar=".png", help="ending of the files in the folder (default: the input's "
         "where its format keeps the luminance, else .png)")
+    add("--page", type=options.count, metavar="N", help="of a file with several pages, color this one (default: the "
+        "photograph among them, reduced copies and masks left aside)")
+    add("--pages", choices=("all",), help="color each page, into a TIFF file of as many")
+    add("--white", type=options.white, metavar="1|255|65535", help="what is white in files of floats or of whole "
+        "numbers of 32 bits (default: what the file states, or where nearly all of its values fit)")
+    add("--strict", action="store_true", help="refuse a JPEG that is cut off, instead of using what is there of it")
     add("--force", action="store_true", help="overwrite what exists")
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    if chosen.pages and (chosen.page or chosen.preview):
+        parser.error("--pages all goes with neither --page nor --preview")
+    if chosen.pages and chosen.suffix and not images.holds_pages(Path(f"page{chosen.suffix}")):
+        parser.error("--pages all: only .tif holds several pages")
+    chosen.suffix = chosen.suffix or (".tif" if chosen.pages else None)
+    return chosen
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -97,7 +111,8 @@ def color_all(jobs: list[Job], chosen: argparse.Namespace) -> int:
     colorizer = load(chosen)
     style = images.read(chosen.style) if chosen.style else None
     wishes = files.Wishes(style, chosen.saturation, chosen.blend, chosen.top, chosen.preview,
-                          chosen.hints)
+                          chosen.hints, how=How(chosen.page, chosen.white, chosen.strict),
+                          every_page=chosen.pages == "all")
     failed = 0
     with tqdm(jobs, unit="photo", disable=None if len(jobs) > 1 else True) as bar:
         for job in bar:

@@ -6,13 +6,15 @@ The TIFF writer is for all depths, since it carries EXIF as it was. Source: PNG 
 
 import os
 import zlib
-from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from ltbc.colorize import tags
-from ltbc.colorize.picture import ImageError, Planes, scaled
+from ltbc.colorize.errors import ImageError
+from ltbc.colorize.picture import Planes
+from ltbc.colorize.scale import scaled
 from ltbc.colorize.tags import LONG, SHORT, Directory, numbers
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -41,35 +43,52 @@ def read_png(data: bytes) -> Planes:
     return Planes(pixels[..., : 1 if channels < 3 else 3], pixels[..., -1] if channels in (2, 4) else None, 65535)
 
 
-def read_tiff(path: Path) -> Planes:
-    """Planes of the first page of a TIFF file of any depth."""
+def read_tiff(file: BinaryIO, white: float | None = None) -> Planes:
+    """Planes of the first page of a TIFF file of any depth. white: of floats, as the user says it."""
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
         check_size(page.imagewidth, page.imagelength)
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts)]
-        if not ends or max(ends) > os.path.getsize(path):
+        if not ends or max(ends) > file.seek(0, os.SEEK_END):
             raise ImageError("damaged or cut off (pixels missing)")
         colors = COLOR_CHANNELS.get(int(page.photometric))
         if colors is None or page.axes not in ("YX", "YXS", "SYX") or page.dtype is None or page.dtype.kind not in "uf":
             raise ImageError("this kind of TIFF is not supported; save it as grey or RGB, unsigned or float, first")
         pixels = page.asarray()
         pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels.reshape(*pixels.shape[:2], -1)
-        planes = tiff_planes(pixels, colors, page.bitspersample, page.extrasamples)
+        stated = {"stated": largest(page), "chosen": white}
+        planes = tiff_planes(pixels, colors, page.bitspersample, page.extrasamples, **stated)
         if page.photometric == MIN_IS_WHITE:
             planes.colors = (planes.white - planes.colors).astype(planes.colors.dtype)
         return planes
 
 
-def tiff_planes(pixels: np.ndarray, colors: int, bits: int, extras: tuple[int, ...]) -> Planes:
-    """Planes of `[H, W, S]`: color samples, then extra ones, of which the first may be alpha."""
+def largest(page: Any) -> float | None:
+    """The largest value there may be, where the file states it: SMaxSampleValue, MaxSampleValue."""
+    for tag in (341, 281):
+        if tag in page.tags:
+            return float(np.max(page.tags[tag].value))
+    return None
+
+
+def tiff_planes(
+    pixels: np.ndarray, colors: int, bits: int, extras: tuple[int, ...], stated: float | None, chosen: float | None
+) -> Planes:
+    """Planes of `[H, W, S]`: color samples, then extra ones, of which the first may be alpha.
+
+    stated, chosen: the largest value, as the file and as the user say it; see `scaled`.
+    """
     if pixels.shape[2] < colors:
         raise ImageError(f"{pixels.shape[2]} samples a pixel where {colors} are needed")
     alpha = pixels[..., colors] if extras and extras[0] in (PREMULTIPLIED, ALPHA) else None
     pixels = pixels[..., :colors]
     if bits > 16 or pixels.dtype.kind == "f":
-        planes = scaled(pixels.astype(np.float32) if pixels.dtype.kind == "f" else pixels, alpha)
+        deep = np.dtype(np.float32) if pixels.dtype.kind == "f" else pixels.dtype
+        extra = None if alpha is None else alpha.astype(deep)
+        planes = Planes(*scaled(pixels.astype(deep), extra, stated, chosen))
     else:
         planes = Planes(pixels, alpha, (1 << bits) - 1)
     if alpha is not None and extras[0] == PREMULTIPLIED:
@@ -94,19 +113,28 @@ def png_bytes(pixels: np.ndarray, small: bytes) -> bytes:
     return bytes(encoded[:after_header]) + small[after_header : small.index(b"IDAT") - 4] + encoded[after_header:]
 
 
-def tiff_bytes(pixels: np.ndarray, directory: Directory, order: str, profile: bytes | None) -> bytes:
-    """A TIFF file of `[H, W, 3 or 4]` uint8, uint16 or float32, deflated in strips, with the directory's tags.
+def add_page(
+    file: BinaryIO, pixels: np.ndarray, directory: Directory, order: str, profile: bytes | None, link: int | None
+) -> int:
+    """Appends `[H, W, 3 or 4]` uint8, uint16 or float32 to a TIFF file, deflated in strips, with the directory's tags.
 
-    order: the byte order that the directory's values are in. Raises ImageError where 32-bit offsets do not reach.
+    order: the byte order that the directory's values are in. link: where the offset of this page's directory is to be
+    written, None for the first page. Returns where that of the next one will stand. Raises ImageError where 32-bit
+    offsets do not reach.
     """
     height, width, samples = pixels.shape
     kind, bits = pixels.dtype.kind, 8 * pixels.dtype.itemsize
+    if link is None:
+        file.write(tags.header(order, 0))
+        link = 4
     rows = max(1, STRIP // (width * samples * pixels.dtype.itemsize))
-    strips = [strip(pixels[top : top + rows], order) for top in range(0, height, rows)]
-    counts = [len(data) for data in strips]
-    starts = [8, *(8 + end for end in np.cumsum(counts).tolist())]
-    if starts[-1] > LARGEST_TIFF:
-        raise ImageError("too large for TIFF, even deflated; name a .png file")
+    starts, counts = [file.tell()], []
+    for top in range(0, height, rows):
+        counts.append(file.write(strip(pixels[top : top + rows], order)))
+        starts.append(starts[-1] + counts[-1])
+        if starts[-1] > LARGEST_TIFF:
+            raise ImageError("too large for TIFF, even deflated; name a .png file")
+    file.write(bytes(starts[-1] % 2))
     directory = directory | {
         256: numbers(LONG, order, width),
         257: numbers(LONG, order, height),
@@ -125,9 +153,13 @@ def tiff_bytes(pixels: np.ndarray, directory: Directory, order: str, profile: by
         directory[338] = numbers(SHORT, order, ALPHA)
     if profile:
         directory[34675] = 7, profile
-    end = starts[-1] + starts[-1] % 2
-    data = tags.header(order, end) + b"".join(strips)
-    return data.ljust(end, b"\0") + tags.write(directory, order, end)
+    at = file.tell()
+    written = tags.write(directory, order, at)
+    file.write(written + bytes(len(written) % 2))
+    file.seek(link)
+    file.write(numbers(LONG, order, at)[1])
+    file.seek(0, os.SEEK_END)
+    return at + 2 + 12 * len(directory)
 
 
 def strip(rows: np.ndarray, order: str) -> bytes:

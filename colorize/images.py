@@ -10,6 +10,8 @@ estimated, embeds the profile of sRGB where the input had one, and is whole or n
 
 import errno
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -18,12 +20,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
-from ltbc.colorize import deep, metadata, tags
+from ltbc.colorize import decode, deep, metadata, tags
+from ltbc.colorize.decode import FORMATS
+from ltbc.colorize.errors import PLAINLY, How, ImageError
 from ltbc.colorize.luminance import deviation, srgb_profile
-from ltbc.colorize.picture import ImageError, Picture, Planes, make, planes_of
-from ltbc.nn.weights import write_whole
+from ltbc.colorize.picture import Picture
+from ltbc.nn.weights import whole_file, write_whole
 
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF")  # no others, whatever a file is called
 READ = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif"))
 WRITE = {
     ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG",
@@ -34,11 +37,17 @@ JPEG_SEGMENT = 65_500  # bytes of EXIF or XMP that a JPEG can hold
 BITS, MAKER_NOTE = 258, 0x927C  # tags
 
 
-def read(path: str | os.PathLike) -> Picture:
+def read(path: str | os.PathLike, how: How = PLAINLY) -> Picture:
     """The picture of a file. Raises ImageError with one line for whatever cannot be read."""
-    path = Path(path)
+    with told(path := Path(path)):
+        return decode.decode(path, how)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """What decoders raise becomes an ImageError with one line."""
     try:
-        return decode(path)
+        yield
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: {too_large(error)}") from None
     except Image.UnidentifiedImageError:
@@ -57,32 +66,10 @@ def read(path: str | os.PathLike) -> Picture:
         raise ImageError(f"{path}: damaged, or of a kind that cannot be read ({what})") from None
 
 
-def decode(path: Path) -> Picture:
-    with open(path, "rb") as file:
-        head = file.read(32)
-        file.seek(0)
-        try:
-            image = Image.open(file, formats=FORMATS)
-        except Image.UnidentifiedImageError:
-            if not deep.is_tiff(head):
-                raise
-            image = None  # a kind of TIFF that Pillow does not know, such as floats in color
-        tiff = path if deep.is_tiff(head) else None
-        if image is None or (isinstance(image, TiffImageFile) and max(image.tag_v2.get(BITS, (1,))) > 8):
-            planes = deep.read_tiff(path)
-            said, orientation, notes = metadata.collect(image, tiff)
-        else:
-            image.load()
-            said, orientation, notes = metadata.collect(image, tiff)
-            orientation = 1 if tiff else orientation  # Pillow turns TIFF while loading, and only TIFF
-            file.seek(0)
-            planes = deep.read_png(file.read()) if deep.is_deep_png(head) else planes_of(image)
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image is not None and image.format != "MPO":  # MPO: a camera's previews
-            notes.append(f"only the first of its {frames} frames is used")
-    colors = metadata.upright(planes.colors, orientation)
-    alpha = None if planes.alpha is None else metadata.upright(planes.alpha, orientation)
-    return make(Planes(colors, alpha, planes.white), said, notes)
+def pages(path: Path) -> list[int]:
+    """The numbers of the pages of a file that are pictures of their own. Raises ImageError as `read` does."""
+    with told(path):
+        return decode.numbers(path)
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -131,6 +118,9 @@ def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture, quality
     """
     path = Path(path)
     kind = WRITE[path.suffix.lower()]
+    if kind == "TIFF":
+        write_pages(path, [(pixels, picture)])
+        return []
     dtype, white = depth(path, picture)
     notes = []
     if picture.dtype.itemsize > dtype.itemsize:
@@ -150,13 +140,31 @@ def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture, quality
     return notes
 
 
+def holds_pages(path: Path) -> bool:
+    return WRITE.get(path.suffix.lower()) == "TIFF"
+
+
+def write_pages(path: Path, pages: Iterable[tuple[np.ndarray, Picture]]) -> None:
+    """Writes a TIFF file of such pages; the rest as for `write`."""
+    with whole_file(path) as file:
+        link = None
+        for pixels, picture in pages:
+            said, (height, width) = picture.metadata, pixels.shape[:2]
+            profile = srgb_profile() if said.profile else None
+            pixels = picture.with_alpha(pixels, picture.white)
+            try:
+                link = deep.add_page(file, pixels, said.tiff_directory(width, height), said.order, profile, link)
+            except ImageError as error:
+                raise ImageError(f"{path}: {error}") from None
+        if link is None:
+            raise ImageError(f"{path}: was not written: none of the pages can be read")
+
+
 def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str], quality: int = QUALITY) -> bytes:
     """The bytes of a file with these pixels and the picture's metadata."""
     said = picture.metadata
     height, width = pixels.shape[:2]
     profile = srgb_profile() if said.profile else None
-    if kind == "TIFF":
-        return deep.tiff_bytes(pixels, said.tiff_directory(width, height), said.order, profile)
     options: dict = {"dpi": said.dpi} if said.dpi else {}
     if kind == "BMP":
         notes.append("BMP holds no metadata: nothing in it says that the colors are estimated")

@@ -7,7 +7,7 @@ that stands there, as IPTC's DigitalSourceType in XMP, and as a PNG text.
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -83,19 +83,19 @@ class Metadata:
         return directory
 
 
-def collect(image: Image.Image | None, path: Path | None) -> tuple[Metadata, int, list[str]]:
+def collect(image: Image.Image | None, tiff: BinaryIO | None) -> tuple[Metadata, int, list[str]]:
     """(metadata, orientation 1..8 to be applied, notes for the user) of an image whose pixels are loaded.
 
-    image: None where Pillow does not know the kind of TIFF. path: of a TIFF file, whose directory is read from there.
+    image: None where Pillow does not know the kind of TIFF. tiff: a TIFF file, whose directory is read from there.
     """
     metadata, orientation, notes = Metadata(), 1, []
     if image is not None:
         metadata.xmp, metadata.profile = xmp_of(image.info), image.info.get("icc_profile")
         metadata.text, metadata.dpi = texts_of(image), dpi_of(image.info.get("dpi"))
     block = exif_block_of(image)
-    if path or block:
+    if tiff or block:
         try:
-            metadata.order, exif = read_tiff(path) if path else tags.from_exif_block(block or b"")
+            metadata.order, exif = tags.read(tiff) if tiff else tags.from_exif_block(block or b"")
         except ValueError:
             exif = {}
             notes.append("its EXIF data cannot be read and was left out")
@@ -104,11 +104,6 @@ def collect(image: Image.Image | None, path: Path | None) -> tuple[Metadata, int
             metadata.profile, metadata.xmp = value(exif, PROFILE_TIFF_TAG), value(exif, XMP_TIFF_TAG)
         metadata.exif = {tag: entry for tag, entry in exif.items() if tag not in STORAGE and tag != ORIENTATION}
     return metadata, orientation, notes
-
-
-def read_tiff(path: Path) -> tuple[str, Directory]:
-    with open(path, "rb") as file:
-        return tags.read(file)
 
 
 def value(directory: Directory, tag: int) -> bytes | None:

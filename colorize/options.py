@@ -61,6 +61,10 @@ def count(text: str) -> int:
     return within(text, int, 1, math.inf, "be at least 1")
 
 
+def white(text: str) -> float:
+    return within(text, float, sys.float_info.min, sys.float_info.max, "be a positive number")
+
+
 def port(text: str) -> int:
     return within(text, int, 1, 65535, "lie in 1 to 65535")
 

@@ -11,8 +11,11 @@ from ltbc.colorize.picture import ImageError
 
 
 class Job(NamedTuple):
+    """label: what the source is called, where that is not its path."""
+
     source: Path
     target: Path
+    label: str = ""
 
 
 def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> tuple[list[Job], list[str]]:

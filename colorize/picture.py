@@ -5,24 +5,25 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from ltbc.colorize.errors import ImageError
 from ltbc.colorize.luminance import bands, grey_codes, usable
 from ltbc.colorize.metadata import Metadata
+from ltbc.colorize.scale import scaled
+
+__all__ = ["ImageError", "Picture", "Planes", "from_array", "from_pil", "make", "planes_of"]
 
 GREY_MODES = ("1", "L", "LA", "La")
-
-
-class ImageError(ValueError):
-    """A picture that cannot be read or written; the message is one line for the user."""
 
 
 @dataclass
 class Planes:
     """Pixels as a file holds them: colors `[H, W, C]` (1 grey, 3 RGB, 4 CMYK), alpha `[H, W]` or None, codes 0..white
-    (and 0..white also where a float file counts to 255 or 65535)."""
+    (and 0..white also where a float file counts to 255 or 65535). notes: for the user."""
 
     colors: np.ndarray
     alpha: np.ndarray | None
     white: float
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Picture:
 
 def make(planes: Planes, metadata: Metadata | None = None, notes: list[str] | None = None) -> Picture:
     """The picture of these planes, its profile applied."""
-    metadata, notes = metadata or Metadata(), notes or []
+    metadata, notes = metadata or Metadata(), (notes or []) + planes.notes
     colors, profile = planes.colors, metadata.profile
     if profile and not usable(profile, colors.shape[2]):
         notes.append("its color profile does not fit or is damaged, and was ignored")
@@ -95,12 +96,12 @@ def from_pil(image: Image.Image) -> Picture:
     return make(planes_of(image), Metadata(profile=image.info.get("icc_profile")))
 
 
-def planes_of(image: Image.Image) -> Planes:
-    """The planes of a PIL image. Raises ImageError for modes without a meaning here."""
+def planes_of(image: Image.Image, white: float | None = None) -> Planes:
+    """The planes of a PIL image; white: of floats, where it is known. Raises ImageError for modes without a meaning."""
     mode = image.mode
     if mode == "F" or mode.startswith("I"):
         pixels = np.asarray(image)[..., None]
-        return Planes(pixels, None, 65535) if pixels.dtype.itemsize == 2 else scaled(pixels)
+        return Planes(pixels, None, 65535) if pixels.dtype.itemsize == 2 else Planes(*scaled(pixels, None, None, white))
     grey = mode in GREY_MODES
     try:
         image = image.convert("LA") if mode == "La" else image
@@ -113,14 +114,3 @@ def planes_of(image: Image.Image) -> Planes:
     except ValueError:
         raise ImageError(f"color mode {mode} is not supported; save it as grey or RGB first") from None
     return Planes(pixels.reshape(*pixels.shape[:2], -1), None, 255)
-
-
-def scaled(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Planes:
-    """Planes of floats or wide integers, whose white no file states: the least of 1, 255 and 65535 that holds them."""
-    low, high = float(pixels.min()), float(pixels.max())
-    whites = (1, 255, 65535) if np.issubdtype(pixels.dtype, np.floating) else (65535,)
-    white = next((white for white in whites if high <= white), None)
-    if white is None or not low >= 0:
-        wanted = " or ".join(f"0 to {white}" for white in whites)
-        raise ImageError(f"values from {low:g} to {high:g}; wanted {wanted}")
-    return Planes(pixels if len(whites) > 1 else pixels.astype(np.uint16), alpha, white)

@@ -1,8 +1,10 @@
 """Weights files: safetensors with the network's settings as metadata."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -29,11 +31,19 @@ def save_weights(path: str | os.PathLike, parameters: Parameters, settings: Sett
 
 def write_whole(path: str | os.PathLike, data: bytes) -> None:
     """Writes a file whole or not at all: beside the target, flushed to the disk, then renamed over it."""
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A file to be written, which replaces the target once the block ends; if that raises, nothing is left of it."""
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    name = os.fsdecode(os.fsencode(path.name)[:200])  # a file's name has 255 bytes at most
+    beside = path.with_name(f".{name}.{os.getpid()}.part")
     try:
         with open(beside, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -46,8 +56,13 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], Settin
 
     Raises WeightsError with one line for a file that is missing, truncated, foreign or inconsistent.
     """
-    if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such weights file")
+    try:
+        if not Path(path).is_file():
+            raise WeightsError(f"{path}: no such weights file")
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
     try:
         with safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}

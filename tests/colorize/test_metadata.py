@@ -8,10 +8,10 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, PngImagePlugin
 
-from ltbc.colorize import deep, images, metadata, tags
+from ltbc.colorize import images, metadata, tags
 from ltbc.colorize.images import read, write
 from tests.tools.drawn import draw
-from tests.tools.picture_files import WEIGHTS, color_of, grey, profile_of, rich_exif, srgb, written
+from tests.tools.picture_files import WEIGHTS, color_of, grey, profile_of, rich_exif, srgb, write_tiff, written
 
 
 @pytest.mark.parametrize("source", [".jpg", ".png", ".webp", ".tif", "16.tif"])
@@ -23,7 +23,7 @@ def test_metadata_is_kept_and_says_that_the_colors_are_estimated(tmp_path, sourc
         order, directory = tags.from_exif_block(rich_exif().tobytes())
         directory[282] = tags.numbers(tags.RATIONAL, order, 300, 1)
         pixels = grey(np.uint16 if "16" in source else np.uint8)[..., None].repeat(3, 2)
-        path.write_bytes(deep.tiff_bytes(pixels, directory, order, None))
+        write_tiff(path, pixels, directory, order)
     else:
         image.save(path, exif=rich_exif(), **({} if source == ".webp" else {"dpi": (300, 300)}))
     picture = read(path)

@@ -10,7 +10,7 @@ from PIL import Image
 from ltbc.colorize import deep
 from ltbc.colorize.images import read
 from ltbc.colorize.picture import ImageError
-from tests.tools.picture_files import WEIGHTS, grey, luminance, profile_of, srgb, written
+from tests.tools.picture_files import WEIGHTS, grey, luminance, profile_of, srgb, write_tiff, written
 
 
 def noise(height, width, samples, dtype=np.uint8):
@@ -28,7 +28,7 @@ def noise(height, width, samples, dtype=np.uint8):
 def test_strips_make_up_the_picture(tmp_path, monkeypatch, strip, order, dtype, samples):
     monkeypatch.setattr(deep, "STRIP", strip)
     pixels, path = noise(23, 31, samples, dtype), tmp_path / "out.tif"
-    path.write_bytes(deep.tiff_bytes(pixels, {}, order, None))
+    write_tiff(path, pixels, {}, order)
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         assert len(page.dataoffsets) == -(-23 // page.rowsperstrip) > 1
@@ -81,8 +81,12 @@ def test_whole_numbers_of_32_bits_count_to_65535(tmp_path):
     codes = np.linspace(0, 65535, 126).reshape(9, 14).astype(np.uint32)
     tifffile.imwrite(tmp_path / "in.tif", codes, photometric="minisblack")
     assert np.abs(read(tmp_path / "in.tif").luminance - codes / 65535).max() < 1e-6
-    tifffile.imwrite(tmp_path / "in.tif", codes + 1, photometric="minisblack")
-    with pytest.raises(ImageError, match="values from 1 to 65536; wanted 0 to 65535"):
+    tifffile.imwrite(tmp_path / "in.tif", codes.astype(np.uint32) * 65537, photometric="minisblack")
+    picture = read(tmp_path / "in.tif")
+    assert np.abs(picture.luminance - codes / 65535).max() < 1e-6 and picture.dtype == np.uint16
+    assert picture.notes == ["whole numbers from 0 to 4.29497e+09: white is 4.29497e+09, by most of them"]
+    tifffile.imwrite(tmp_path / "in.tif", codes * 3, photometric="minisblack")
+    with pytest.raises(ImageError, match="whole numbers from 0 to 196605: which of them is white cannot be told"):
         read(tmp_path / "in.tif")
 
 

@@ -4,7 +4,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from ltbc.colorize import tags
+from ltbc.colorize import deep, tags
 from ltbc.colorize.images import depth, write
 from ltbc.nn import Network
 
@@ -41,6 +41,12 @@ def written(path, picture):
     """(pixels as written, notes)."""
     pixels = color_of(path, picture)
     return pixels, write(path, pixels, picture)
+
+
+def write_tiff(path, pixels, directory, order):
+    """A file of one page, by the program's own writer."""
+    with open(path, "wb") as file:
+        deep.add_page(file, pixels, directory, order, None, None)
 
 
 def profile_of(kind, **options):

@@ -10,11 +10,12 @@ def of(file: str, test: str, *rows: tuple[str, ...]) -> list[Mutation]:
 
 
 METADATA, TIFF = "tests/colorize/test_metadata.py::", "tests/colorize/test_tiff.py::"
+PAGES = "tests/colorize/test_pages.py::"
 MUTATIONS = [
     *of(
         "colorize/deep.py", TIFF + "test_strips_make_up_the_picture",
         ("rows a strip as if there were one", "278: numbers(LONG, order, rows)", "278: numbers(LONG, order, height)"),
-        ("the first strip only", "range(0, height, rows)]", "range(0, rows, rows)]"),
+        ("the first strip only", "range(0, height, rows):", "range(0, rows, rows):"),
         ("16-bit white of fewer bits", "(1 << bits) - 1", "65535", TIFF + "test_white_is_the_largest_code_of_the_bits"),
         ("premultiplied colors as they are", "alpha is not None and extras[0] == PREMULTIPLIED", "False",
          TIFF + "test_each_kind_of_alpha"),
@@ -25,7 +26,7 @@ MUTATIONS = [
     ),
     *of(
         "colorize/tags.py", "tests/colorize/test_tags.py::test_what_is_read_and_written_is_what_was_there",
-        ("four bytes taken for a place", "if size > 4:", "if size >= 4:"),
+        ("four bytes taken for a place", "if size > len(data):", "if size >= len(data):"),
         ("four bytes written elsewhere", "if len(data) <= 4:", "if len(data) < 4:"),
         ("values at odd places", "data + bytes(len(data) % 2)", "data"),
         ("entries out of order", "in sorted(directory.items())", "in reversed(directory.items())"),
@@ -43,6 +44,19 @@ MUTATIONS = [
         ("profile of floats in color ignored", "metadata.profile, metadata.xmp = value(exif, PROFILE_TIFF_TAG)",
          "metadata.profile, metadata.xmp = None",
          METADATA + "test_a_tiff_that_pillow_does_not_know_keeps_profile_and_xmp"),
+    ),
+    *of(
+        "colorize/pages.py", PAGES + "test_the_full_picture_is_colored_and_not_its_preview",
+        ("previews taken for pages", "reduced = bits & 1", "reduced = bits & 2"),
+        ("what lies below unread", "for inner in tags.integers(directory, BELOW", "for inner in tags.integers(directory, 0"),
+        ("sensors taken for pictures", "SENSOR = (32803, 34892)", "SENSOR = ()",
+         PAGES + "test_raw_files_are_named_as_such"),
+    ),
+    *of(
+        "colorize/scale.py", PAGES + "test_white_is_told_by_evidence_and_overshoot_clipped",
+        ("the least scale that holds all", "FEW, FAR, NEAR = 0.01, 1.0, 0.1", "FEW, FAR, NEAR = 0, 0, 0"),
+        ("what the file states forgotten", "if white is None and stated in whites", "if False and stated in whites"),
+        ("overshoot kept", "    if beyond:\n", "    if False:\n"),
     ),
     *of(
         "colorize/luminance.py", TIFF + "test_ink_goes_through_its_profile",

@@ -1,5 +1,6 @@
 """Weights files: safetensors with the network's settings as metadata."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +23,25 @@ class WeightsError(ValueError):
 
 def save_weights(path: str | os.PathLike, parameters: Parameters, settings: Settings, dtype: Any = np.float32) -> None:
     """Writes the parameters as float32 (or float16) safetensors, beside the target first and then renamed."""
+    write_whole(path, weights_bytes(parameters, settings, dtype))
+
+
+def weights_bytes(parameters: Parameters, settings: Settings, dtype: Any = np.float32) -> bytes:
+    """What stands in a weights file: the same bytes for the same weights."""
     arrays = {}
     for name, view in parameters.views.items():
         view = view if isinstance(view, np.ndarray) else view.get()
         arrays[name] = np.ascontiguousarray(view, dtype)
-    write_whole(path, to_safetensors(arrays, {"format": FORMAT, **settings.metadata()}))
+    return safetensors_bytes(arrays, {"format": FORMAT, **settings.metadata()})
+
+
+def safetensors_bytes(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    """A safetensors file whose header is in order: the library writes metadata in another one each time."""
+    data = to_safetensors(arrays, metadata)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # so that the arrays stay aligned
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def write_whole(path: str | os.PathLike, data: bytes) -> None:

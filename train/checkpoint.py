@@ -1,32 +1,39 @@
-"""What a run leaves on the disk, and how it goes on from there.
+"""A checkpoint: all that resuming needs, in one file with a digest of every byte of it.
 
-    RUN/checkpoint.safetensors   parameters, Adadelta's averages, progress, settings: all that resuming needs
-    RUN/weights.safetensors      the network for `nn.Network.load`
-    RUN/metrics.jsonl            one line a step       RUN/settings.json, RUN/pictures.json   to be read by people
+    RUN/checkpoints/STEP.safetensors   parameters, Adadelta's averages, progress, settings
 
 Crops, flips and order are functions of the seed and the position, so these two are the random state, together with
-`stream.RANDOM`, which says what functions. Every file but the metrics is written beside, flushed and renamed: what
-stops a run at any moment leaves the last whole one.
+`stream.RANDOM`, which says what functions. A checkpoint is written beside, flushed and renamed: what stops a run at any
+moment leaves the last whole one. Everything else in RUN follows from it; `leavings.py` has that.
 """
 
-import errno
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_safetensors
+from safetensors import SafetensorError
+from safetensors.numpy import load as from_safetensors
 
 from ltbc.nn import Adadelta, Network
-from ltbc.nn.weights import write_whole
+from ltbc.nn.architecture import Settings
+from ltbc.nn.parameters import Parameters
+from ltbc.nn.weights import safetensors_bytes, weights_bytes
 from ltbc.train import TrainError
 from ltbc.train.pictures.stream import RANDOM
 
-FORMAT = "let-there-be-color-checkpoint/1"
-VERSION = "train 2: shards, several processes"  # of the program that wrote a file, for people who read its metadata
-CHECKPOINT, WEIGHTS, METRICS = "checkpoint.safetensors", "weights.safetensors", "metrics.jsonl"
+FORMAT = "let-there-be-color-checkpoint/2"
+VERSION = "train 3: a file a step, with a digest"  # of the program that wrote it, for people who read its metadata
+CHECKPOINTS = "checkpoints"
+DIGEST = b'"digest":"%s"'  # in the header; inside of another text its quotes would be escaped
+BLANK = DIGEST % (b"0" * 64)  # while the digest is computed
+SHAPE = ("width", "global_size", "fusion", "class_loss", "color_space")  # of `Settings`, beside the classes
+
+
+class Damaged(TrainError):
+    """A checkpoint that is not what was written."""
 
 
 @dataclass
@@ -48,21 +55,32 @@ class Progress:
 class Checkpoint:
     """A checkpoint that was read: settings and classes of the run, fingerprint of its pictures, arrays by name."""
 
+    path: Path
     progress: Progress
     settings: dict[str, Any]
     classes: tuple[str, ...]
     fingerprint: str
     arrays: dict[str, np.ndarray]
 
-    def restore(self, net: Network, optimizer: Adadelta, path: Path) -> None:
+    def restore(self, net: Network, optimizer: Adadelta) -> None:
         """Puts the arrays into the network and the optimizer. Raises TrainError where they do not fit."""
         for name, into in state(net, optimizer).items():
             array = self.arrays.get(name)
             if array is None or array.shape != into.shape or array.dtype != into.dtype:
                 got = "nothing" if array is None else f"{list(array.shape)} {array.dtype}"
-                raise TrainError(f"{path}: {name} must be {list(into.shape)} {into.dtype}, the file has {got}")
+                raise TrainError(f"{self.path}: {name} must be {list(into.shape)} {into.dtype}, the file has {got}")
             into[...] = net.xp.asarray(array)
         net.refresh()
+
+    def weights(self) -> bytes:
+        """The weights file that belongs to it. Raises TrainError where the parameters are of another network."""
+        settings = Settings(classes=self.classes, **{name: self.settings[name] for name in SHAPE})
+        flat = self.arrays["parameters"]
+        parameters = Parameters(settings, flat.dtype)
+        if flat.shape != parameters.flat.shape:
+            raise TrainError(f"{self.path}: parameters must be {list(parameters.flat.shape)}, got {list(flat.shape)}")
+        parameters.flat[...] = flat
+        return weights_bytes(parameters, settings)
 
 
 def state(net: Network, optimizer: Adadelta) -> dict[str, Any]:
@@ -70,90 +88,91 @@ def state(net: Network, optimizer: Adadelta) -> dict[str, Any]:
     return {"parameters": net.parameters.flat, "adadelta.eg": optimizer.eg, "adadelta.ed": optimizer.ed}
 
 
-def save(
-    run: Path, net: Network, optimizer: Adadelta, progress: Progress, settings: dict[str, Any], fingerprint: str
-) -> None:
-    """Writes checkpoint and weights. Raises TrainError where the disk is full or the numbers are not finite."""
+def as_bytes(
+    net: Network, optimizer: Adadelta, progress: Progress, settings: dict[str, Any], fingerprint: str
+) -> bytes:
+    """The checkpoint as a file holds it. Raises TrainError where the numbers are not finite."""
     arrays = {name: x if isinstance(x, np.ndarray) else x.get() for name, x in state(net, optimizer).items()}
     for name, x in arrays.items():
         if not np.isfinite(x).all():  # averages that overflowed would stop the parameters without a sign
-            raise TrainError(diverged(name, progress.step, run))
+            raise TrainError(diverged(name, progress.step))
     random = {"made by": RANDOM, "seed": settings["seed"], "position": progress.position}
     texts = {"progress": asdict(progress), "settings": settings, "classes": net.settings.classes, "random": random}
-    about = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint}
-    metadata = {**about, **{k: json.dumps(v) for k, v in texts.items()}}
-    put(run / CHECKPOINT, to_safetensors(arrays, metadata))
-    try:
-        net.save(run / WEIGHTS)
-    except OSError as error:
-        raise TrainError(unwritten(run / WEIGHTS, error)) from None
+    about = {"format": FORMAT, "version": VERSION, "fingerprint": fingerprint, "digest": "0" * 64}
+    return seal(safetensors_bytes(arrays, {**about, **{k: json.dumps(v) for k, v in texts.items()}}))
 
 
-def load(run: Path) -> Checkpoint:
-    """Reads RUN/checkpoint.safetensors. Raises TrainError with one line for a missing, truncated or foreign file."""
-    path = run / CHECKPOINT
-    if not path.is_file():
-        started = (run / "settings.json").is_file()
-        hint = "it stopped before its first checkpoint: start it again with --force" if started else "is that a run?"
-        raise TrainError(f"{path}: no such checkpoint; {hint}")
+def seal(data: bytes) -> bytes:
+    """The file with its digest, in place of the blank one."""
+    return data.replace(BLANK, DIGEST % hashlib.sha256(data).hexdigest().encode(), 1)
+
+
+def read(path: Path) -> Checkpoint:
+    """The checkpoint in a file. Raises Damaged for one that is not as it was written, TrainError for a foreign one."""
     try:
-        with safe_open(str(path), framework="np") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                stated = metadata.get("format", "no format")
-                raise TrainError(f"{path}: not a checkpoint of this program (it states {stated}, wanted {FORMAT})")
-            texts = {k: json.loads(metadata[k]) for k in ("progress", "settings", "classes")}
-            made_by = json.loads(metadata.get("random", "{}")).get("made by", RANDOM)
-            if made_by != RANDOM:
-                raise TrainError(f"{path}: its order and crops are {made_by!r}, this program has {RANDOM!r}")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        data = path.read_bytes()
+        metadata = metadata_of(data)
+        if "digest" not in metadata:
+            raise Damaged(f"{path}: not a checkpoint of this program (it holds no digest)")
+        blank = data.replace(DIGEST % metadata["digest"].encode(), BLANK, 1)
+        if hashlib.sha256(blank).hexdigest() != metadata["digest"]:
+            raise ValueError("its digest is of other bytes")
+        del blank
+        if metadata["format"] != FORMAT:
+            raise TrainError(f"{path}: not for this program (it states {metadata['format']}, wanted {FORMAT})")
+        arrays = from_safetensors(data)
+        texts = {k: json.loads(metadata[k]) for k in ("progress", "settings", "classes", "random")}
+        if (made_by := texts["random"]["made by"]) != RANDOM:
+            raise TrainError(f"{path}: its order and crops are {made_by!r}, this program has {RANDOM!r}")
         progress, classes = Progress(**texts["progress"]), tuple(texts["classes"])
-        return Checkpoint(progress, texts["settings"], classes, metadata["fingerprint"], arrays)
-    except (SafetensorError, OSError) as error:
-        raise TrainError(f"{path}: not a whole checkpoint ({error}); start a new run with --out") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrainError(f"{path}: damaged checkpoint ({error}); start a new run with --out") from None
-
-
-def refuse_run(run: Path) -> None:
-    """Raises TrainError where `run` holds a run already."""
-    if old_files(run):
-        raise TrainError(f"{run}: holds a run already; --resume {run} goes on with it, --force starts anew")
-
-
-def begin(run: Path, settings: dict[str, Any], pictures: dict[str, Any], new: bool) -> None:
-    """Writes down what a run is about; makes the folder of a new one and removes what an older one left there."""
-    for file in old_files(run) if new else ():
-        file.unlink()
-    for file in run.glob(".*.part"):  # of a process that was killed while it wrote
-        file.unlink()
-    run.mkdir(parents=True, exist_ok=True)
-    put(run / "settings.json", settings)
-    if new:
-        put(run / "pictures.json", pictures)
-
-
-def old_files(run: Path) -> list[Path]:
-    names = ("settings.json", "pictures.json", CHECKPOINT, WEIGHTS, METRICS)
-    return [run / name for name in names if (run / name).exists()]
-
-
-def put(path: Path, data: bytes | dict) -> None:
-    """Writes a file whole or not at all, a dict as JSON. Raises TrainError where it cannot be written."""
-    try:
-        write_whole(path, data if isinstance(data, bytes) else json.dumps(data, indent=2).encode() + b"\n")
+        return Checkpoint(path, progress, texts["settings"], classes, metadata["fingerprint"], arrays)
     except OSError as error:
-        raise TrainError(unwritten(path, error)) from None
+        raise Damaged(f"{path}: cannot be read ({error.strerror})") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"{path}: damaged checkpoint ({error})") from None
 
 
-def unwritten(path: Path, error: OSError) -> str:
-    kept = "; the last checkpoint is untouched" if (path.parent / CHECKPOINT).exists() else ""
-    full = "; free some space and start again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return f"{path}: could not be written ({error.strerror or error}){full}{kept}"
+def metadata_of(data: bytes) -> dict[str, str]:
+    """The metadata in the header of a safetensors file. Raises ValueError where it is none."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    if len(data) < 8 or end > len(data):
+        raise ValueError("not a whole file")
+    return json.loads(data[8:end]).get("__metadata__") or {}
 
 
-def diverged(what: str, step: int, run: Path) -> str:
+def paths(run: Path) -> list[Path]:
+    """The checkpoints of a run, the newest first."""
+    found = [path for path in (run / CHECKPOINTS).glob("*.safetensors") if path.stem.isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem), reverse=True)
+
+
+def newest(run: Path) -> Path:
+    """Raises TrainError where there is none."""
+    if found := paths(run):
+        return found[0]
+    if (run / "checkpoint.safetensors").is_file():
+        raise TrainError(f"{run / 'checkpoint.safetensors'}: of an older version, without a digest; start another run "
+                         f"from its weights: --init {run / 'weights.safetensors'} --out ...")
+    started = (run / "settings.json").is_file()
+    hint = "it stopped before its first checkpoint: start it again with --force" if started else "is that a run?"
+    raise TrainError(f"{run / CHECKPOINTS}: no checkpoint in it; {hint}")
+
+
+def load(run: Path) -> tuple[Checkpoint, list[str]]:
+    """(the newest checkpoint that is whole, a line for each newer one that is not). Raises TrainError without any."""
+    newest(run)
+    told: list[str] = []
+    for path in paths(run):
+        try:
+            return read(path), told
+        except Damaged as error:
+            told.append(str(error))
+    more = f"; nor are the {len(told) - 1} before it" if len(told) > 1 else ""
+    raise TrainError(f"{told[0]}{more}; start a new run with --out")
+
+
+def diverged(what: str, step: int) -> str:
     return (
         f"{what} became NaN or infinite at step {step}: training diverged. Try a smaller --lr, a larger --eps or "
-        f"--dtype float32; the last checkpoint in {run} (if any) is untouched"
+        "--dtype float32 in another run"
     )

@@ -1,6 +1,7 @@
 """What a run tells: a line of JSON a step, and a bar (or, where nobody watches, a line now and then)."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from ltbc.nn.weights import write_whole
-from ltbc.train import TrainError
-from ltbc.train.checkpoint import METRICS, Progress, unwritten
+from ltbc.train.checkpoint import Progress
+from ltbc.train.leavings import METRICS, Unwritten
 
 QUIET_SECONDS = 15  # between two lines where stderr is no terminal
 
@@ -19,16 +20,23 @@ class Metrics:
     """RUN/metrics.jsonl: {"step", "loss", "chroma", "classes", "images_per_s", "seconds", "data_wait"} a step.
 
     seconds: of training so far. data_wait: share of the step spent waiting for pictures. Measurements on held-out
-    pictures are lines {"step", "held_out": {...}}. On resume, lines beyond the checkpoint's step are dropped first.
+    pictures are lines {"step", "held_out": {...}}; measured: at which steps. On resume, lines beyond the checkpoint's
+    step are dropped first. Where the disk is full, lines wait until there is space; `full` says why.
     """
 
-    def __init__(self, run: Path, step: int) -> None:
-        self.path = path = run / METRICS
+    def __init__(self, run: Path, step: float) -> None:
+        self.path = run / METRICS
+        self.waiting, self.full = b"", ""
+        old = lines(self.path)
+        left = [line for line in old if at_step(line) <= step]
+        self.last_step = max(map(at_step, left), default=0)
+        self.measured = {at_step(line) for line in left if b'"held_out"' in line}
         try:
-            write_whole(path, b"".join(line for line in lines(path) if at_step(line) <= step))
-            self.file = open(path, "a", buffering=1)
+            if left != old:
+                write_whole(self.path, b"".join(left))
+            self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
-            raise TrainError(unwritten(path, error)) from None
+            raise Unwritten(self.path, error) from None
 
     def step(self, progress: Progress, losses: dict[str, float], images_per_s: float, data_wait: float) -> None:
         """The line of a step; losses: total, chroma, classes."""
@@ -38,16 +46,24 @@ class Metrics:
         )
 
     def write(self, **values: Any) -> None:
+        self.waiting += json.dumps(values).encode() + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits."""
         try:
-            self.file.write(json.dumps(values) + "\n")
+            while self.waiting:
+                self.waiting = self.waiting[os.write(self.file, self.waiting) :]
+            self.full = ""
         except OSError as error:
-            raise TrainError(unwritten(self.path, error)) from None
+            self.full = str(Unwritten(self.path, error))
 
     def __enter__(self) -> "Metrics":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        self.flush()
+        os.close(self.file)
 
 
 def lines(path: Path) -> list[bytes]:
@@ -104,12 +120,25 @@ class Bar:
 
 
 class Silent:
-    """Metrics and bar of a process that leaves telling to the first one."""
+    """Metrics and bar of a process that leaves telling to the first one; it knows the last line, in case that dies."""
 
-    def update(self, *_: Any, **__: Any) -> None:
+    measured, full = frozenset[float](), ""
+    last: tuple[Any, ...] = ()
+
+    def step(self, *line: Any) -> None:
+        self.last = line
+
+    def write(self, *_: Any, **__: Any) -> None:
         pass
 
-    step = write = say = update
+    say = update = write
+
+    def hand_over(self, run: Path) -> None:
+        """Writes the last line of the dead first process where it did not."""
+        if self.last and run.joinpath(METRICS).exists():
+            with Metrics(run, float("inf")) as metrics:
+                if metrics.last_step < self.last[0].step:
+                    metrics.step(*self.last)
 
     def __enter__(self) -> "Silent":
         return self

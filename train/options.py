@@ -4,6 +4,7 @@ import argparse
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ltbc.kernels import class_loss, color
@@ -22,6 +23,8 @@ def number(kind: type, low: float, high: float = float("inf"), multiple: int = 1
 
     def parse(text: str) -> Any:
         value = kind(text)
+        if value == float("inf"):
+            raise argparse.ArgumentTypeError(f"must be finite, got {text}")
         if not low <= value <= high or value % multiple and multiple > 1:
             limits = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
             of = f" and a multiple of {multiple}" if multiple > 1 else ""
@@ -62,6 +65,7 @@ CHANGEABLE: dict[str, tuple] = {
     "workers": (min(4, CPUS), count, "threads that read pictures"),
     "memory": (2.0, number(float, 0), "GiB of decoded pictures to keep"),
     "checkpoint_every": (500, count, "steps"),
+    "keep": (2, count, "checkpoints, the newest ones"),
     "held_out": (None, str, "folder or shards to measure on at every checkpoint"),
 }
 LENGTHS = ("steps", "epochs", "minutes")
@@ -98,6 +102,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if not options.resume and not (options.photos and options.out):
         raise TrainError("wanted PHOTOS and --out RUN, or --resume RUN (--help lists the options)")
     return options
+
+
+def check_names(saved: dict[str, Any], path: Path) -> None:
+    """Raises TrainError for settings of a checkpoint that this program does not know, or wants and does not find."""
+    if other := set(saved) ^ {*FOR_GOOD, *CHANGEABLE, *LENGTHS, "photos"}:
+        name = min(other)
+        what = "holds a setting" if name in saved else "lacks the setting"
+        raise TrainError(f"{path}: {what} {name!r}: it is of another version of this program")
 
 
 def settle(options: argparse.Namespace, saved: dict[str, Any] | None, processes: int = 1) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """A run: the network, its optimizer, the pictures and how far training has come."""
 
 import os
-import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,10 @@ from ltbc.kernels import color
 from ltbc.kernels.arrays import Array
 from ltbc.nn import Adadelta, Network
 from ltbc.nn.backends import array_module_of
-from ltbc.train import TrainError, checkpoint
+from ltbc.nn.weights import weights_bytes
+from ltbc.train import TrainError, checkpoint, leavings
 from ltbc.train.checkpoint import Checkpoint, Progress
-from ltbc.train.distributed import Lost, Told, World
+from ltbc.train.distributed import World
 from ltbc.train.journal import Bar, Metrics, Silent
 from ltbc.train.pictures.folder import Pictures, scan
 from ltbc.train.pictures.stream import Batch, batches
@@ -29,7 +28,8 @@ class Run:
     """Everything that the loop of `__main__.py` moves; folder is where its files go.
 
     settings: as `options.settle` gives them. held_out: pictures to measure on at every checkpoint, or None.
-    saved: the step of the checkpoint on the disk. world: the processes that train it together.
+    saved: the step of the checkpoint on the disk. whole: no step is half done. world: the processes that train it
+    together.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Run:
         except (ValueError, TypeError) as error:  # settings that do not fit each other
             raise TrainError(" ".join(str(error).split())) from None
         self.optimizer = Adadelta(self.net, settings["lr"], settings["rho"], settings["eps"])
-        self.progress, self.saved = Progress(), -1
+        self.progress, self.saved, self.whole = Progress(), -1, True
         self.done = world.attach(self.net.gradients)
         self.share_cores()
 
@@ -60,7 +60,7 @@ class Run:
             set_threads(self.world.share(threads()))
 
     def restore(self, old: Checkpoint) -> None:
-        old.restore(self.net, self.optimizer, self.folder / checkpoint.CHECKPOINT)
+        old.restore(self.net, self.optimizer)
         self.progress, self.saved = old.progress, old.progress.step
 
     def batches(self) -> Generator[Batch, None, None]:
@@ -70,23 +70,6 @@ class Run:
             self.pictures, settings["batch"], settings["crop"], settings["seed"], self.progress.position,
             world.share(settings["workers"]), settings["shuffle"], world.rank, world.size,
         )
-
-    @contextmanager
-    def rescue(self) -> Iterator[None]:
-        """Where another process is lost, leaves a checkpoint of the last step that all of them did, and tells so.
-
-        At once, while signals are only noted: torchrun is about to end this process too.
-        """
-        try:
-            yield
-        except Lost as error:
-            if self.saved != self.progress.step:
-                self.write()
-            rank = self.world.rank
-            resume = f"checkpoint of step {self.saved} in {self.folder}; --resume {self.folder} goes on from it"
-            told = f"process {rank}: {error}" if rank else f"{error}; {resume}"
-            print(f"train: {told}", file=sys.stderr, flush=True)
-            raise Told() from None
 
     def warm_up(self) -> None:
         """Allocates the buffers and compiles what is not in the cache yet, on black pictures, before the clock runs."""
@@ -112,7 +95,7 @@ class Run:
         means = world.mean({name: float(value) for name, value in losses.items()})
         world.finish()  # after `mean`, which fails where a process is gone; on a GPU, this would only wait
         if not np.isfinite(means["total"]):
-            raise TrainError(checkpoint.diverged("the loss", self.progress.step + 1, self.folder))
+            raise TrainError(checkpoint.diverged("the loss", self.progress.step + 1))
         return means
 
     def encoded(self, batch: Batch) -> tuple[Array, Array, Array]:
@@ -121,29 +104,35 @@ class Run:
         space, dtype = self.net.settings.color_space, self.net.parameters.flat.dtype
         return *color.encode(pixels, space, flip=flip, dtype=dtype, backend=self.net.backend), labels
 
-    def update(self, done: float) -> None:
-        """The optimizer's step; done: as above. In the last part of the run, lr falls linearly."""
+    def update(self, done: float, seconds: float, waited: float) -> None:
+        """The optimizer's step, and progress; done: as above. In the last part of the run, lr falls linearly."""
         left, decay = max(1 - done, 0.0), self.settings["decay"]
         self.optimizer.lr = self.settings["lr"] * (max(left / decay, 1e-6) if left < decay else 1.0)
+        self.whole = False
         self.optimizer.step()
+        self.progress.advance(self.settings["batch"], seconds, waited)
+        self.whole = True
 
-    def save(self, metrics: Metrics | Silent, bar: Bar | Silent, measure: bool = True) -> None:
-        """Checkpoint and weights; then, where there are held-out pictures, a measurement on them (with `measure`)."""
-        self.world.check_same(self.net.parameters.flat)
-        self.write()
-        if self.held_out and measure and self.world.rank == 0:
+    def measure(self, metrics: Metrics | Silent, bar: Bar | Silent) -> None:
+        """A line on the held-out pictures where there are any and none is there of this step, by the first process."""
+        if self.held_out and self.world.rank == 0 and self.progress.step not in metrics.measured:
             score = evaluate(self.net, self.held_out)
             metrics.write(step=self.progress.step, held_out=asdict(score))
             bar.say(f"step {self.progress.step}, held out: {score}")
 
-    def write(self) -> None:
-        """Checkpoint and weights, by the first process."""
+    def commit(self) -> None:
+        """Checkpoint and weights, by the first process. Raises TrainError, among it Unwritten."""
+        if self.world.rank == 0:
+            self.write()
         self.saved = self.progress.step
-        if self.world.rank:
-            return
-        checkpoint.save(
-            self.folder, self.net, self.optimizer, self.progress, self.settings, self.pictures.fingerprint
+
+    def write(self) -> None:
+        data = checkpoint.as_bytes(
+            self.net, self.optimizer, self.progress, self.settings, self.pictures.fingerprint
         )
+        leavings.save(self.folder, self.progress.step, data, self.settings["keep"])
+        del data
+        leavings.put(self.folder / leavings.WEIGHTS, weights_bytes(self.net.parameters, self.net.settings))
 
 
 def read_pictures(settings: dict[str, Any], world: World) -> tuple[Pictures, Pictures | None]:

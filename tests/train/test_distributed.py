@@ -14,13 +14,13 @@ import pytest
 from ltbc.kernels.compare import relative_error
 from ltbc.nn import Network
 from ltbc.train import TrainError
-from ltbc.train.checkpoint import CHECKPOINT, METRICS, load
 from ltbc.train.distributed import Group, Lost, World, join
 from ltbc.train.journal import Silent
+from ltbc.train.leavings import METRICS
 from ltbc.train.run import read_pictures
 from tests import ROOT
 from tests.tools.drawn import draw_folder
-from tests.tools.runs import TINY, assert_same_bits, new, steps, train
+from tests.tools.runs import TINY, assert_same_bits, lines, load, new, newest, steps, train
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
 SIX = ["--width", "0.05", "--crop", "16", "--batch", "6", "--backend", "reference"]
@@ -98,15 +98,18 @@ def running(command, run, wanted):
     return process, workers
 
 
-def test_a_killed_process_ends_the_run_with_a_checkpoint_that_resumes(photos, tmp_path):
+@pytest.mark.parametrize("killed", [pytest.param(1, marks=pytest.mark.slow), 0])
+def test_a_killed_process_ends_the_run_with_a_checkpoint_that_resumes(photos, tmp_path, killed):
+    """Also the first one, which wrote until then."""
     run, whole = tmp_path / "run", tmp_path / "whole"
     command = [*TORCHRUN, "-m", "train"]
     process, workers = running([*command, photos, *SIX, "--out", run, "--steps", 10**6], run, 3)
-    workers[1].send_signal(signal.SIGKILL)
+    workers[killed].send_signal(signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode
+    assert len(lines(run)) == load(run).progress.step
     done = load(run).progress.step
-    (line,) = [x for x in errors.splitlines() if "train: of 2 processes, another one is gone" in x]
+    (line,) = [x for x in errors.splitlines() if "of 2 processes, another one is gone" in x]
     assert f"checkpoint of step {done} in {run}; --resume {run} goes on from it" in line and done >= 3
     finished([*command, "--resume", run, "--steps", done + 2])
     finished([*command, photos, *SIX, "--out", whole, "--steps", done + 2])
@@ -139,7 +142,7 @@ def test_torchrun_restarts_from_the_checkpoint(photos, tmp_path):
     run = tmp_path / "run"
     command = [*TORCHRUN, "--max-restarts", 1, "-m", "train", photos, *SIX, "--out", run, "--checkpoint-every", 5]
     process, workers = running([*command, "--steps", 2000], run, 7)
-    workers[0].send_signal(signal.SIGKILL)  # the one that writes: the last checkpoint counts
+    workers[0].send_signal(signal.SIGKILL)  # the one that writes: another one does
     deadline = time.monotonic() + 120
     while load(run).progress.step < 40:  # the restarted processes
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
@@ -164,7 +167,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(photos, tmp_path)
 
 @pytest.mark.parametrize("more, says", [
     (["--batch", 5], "--batch 5 must be a multiple of the 2 processes"),
-    (["--resume", "nowhere"], "no such checkpoint"),
+    (["--resume", "nowhere"], "no checkpoint in it"),
 ])
 def test_bad_input_to_two_processes(photos, tmp_path, more, says):
     given = [] if "--resume" in more else [photos, *SIX, "--out", tmp_path / "run"]
@@ -184,10 +187,10 @@ def test_without_torch_several_processes_are_refused_in_one_line(tmp_path):
 def test_one_process_needs_no_torch(photos, tmp_path):
     code = "import sys; sys.modules['torch'] = None; from ltbc.train.__main__ import main; sys.exit(main())"
     finished([sys.executable, "-c", code, photos, "--out", tmp_path / "run", "--steps", 1, *TINY])
-    assert (tmp_path / "run" / CHECKPOINT).exists()
+    assert newest(tmp_path / "run").exists()
     assert type(join()) is World and World().share(3) == 3
     with Silent() as silent:
-        silent.step(1, x=2)
+        silent.write(x=2)
 
 
 class Others(Group):

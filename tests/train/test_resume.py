@@ -10,12 +10,25 @@ import time
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
-from ltbc.train.checkpoint import CHECKPOINT, METRICS, WEIGHTS, begin, load
+from ltbc.nn.weights import safetensors_bytes
+from ltbc.train import checkpoint
+from ltbc.train.checkpoint import paths
+from ltbc.train.leavings import METRICS, WEIGHTS, begin
 from tests import ROOT
 from tests.tools.drawn import draw_folder
-from tests.tools.runs import TINY, assert_same_bits, error_line, lines, new, seven_pictures, train
+from tests.tools.runs import (
+    TINY,
+    assert_same_bits,
+    error_line,
+    lines,
+    load,
+    new,
+    newest,
+    seven_pictures,
+    start,
+    train,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +52,9 @@ def test_resumed_run_has_the_bits_of_an_uninterrupted_one(photos, tmp_path, stop
 def test_resuming_a_finished_run_changes_nothing(photos, tmp_path, capsys):
     run = tmp_path / "run"
     assert new(photos, run, 2) == 0
-    before = (run / CHECKPOINT).read_bytes()
+    before = newest(run).read_bytes()
     assert train("--resume", run) == 0
-    assert "come to its end" in capsys.readouterr().out and (run / CHECKPOINT).read_bytes() == before
-
-
-def start(photos, run, *more) -> subprocess.Popen:
-    """A long run as a process of its own, returned once it has done some steps."""
-    command = [sys.executable, "-m", "train", photos, "--out", run, "--steps", 10**6, *TINY, *more]
-    process = subprocess.Popen(
-        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    wanted = run / METRICS if not more else run / CHECKPOINT
-    deadline = time.monotonic() + 60
-    while not (wanted.exists() and len((run / METRICS).read_bytes().splitlines()) > 3):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
-        time.sleep(0.02)
-    return process
+    assert "come to its end" in capsys.readouterr().out and newest(run).read_bytes() == before
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -92,7 +91,7 @@ SAVING = """
 import sys
 from pathlib import Path
 from ltbc.nn import Adadelta, Network
-from ltbc.train import checkpoint
+from ltbc.train import checkpoint, leavings
 run = Path(sys.argv[1])
 net = Network(0.25, 3, 16)
 optimizer, progress = Adadelta(net), checkpoint.Progress()
@@ -101,30 +100,31 @@ while True:
     progress.advance(1, 0.0, 0.0)
     for array in checkpoint.state(net, optimizer).values():
         array[:] = progress.step
-    checkpoint.save(run, net, optimizer, progress, {"seed": 0}, "x")
+    data = checkpoint.as_bytes(net, optimizer, progress, {"seed": 0}, "x")
+    leavings.save(run, progress.step, data, 2)
 """
 
 
 def test_killed_while_it_writes_again_and_again(tmp_path):
-    """A process that does nothing but write checkpoints is killed, twelve times and more until a kill has come while
-    a file was written: each time the last one is whole."""
+    """A process that does nothing but write checkpoints is killed twelve times, every other time when a file that is
+    being written is seen, and more until one is left half written: each time the last one is whole."""
     cut_short, k = False, 0
     while k < 12 or not cut_short:
         assert k < 100
         process = subprocess.Popen([sys.executable, "-c", SAVING, tmp_path], cwd=ROOT, stdout=subprocess.PIPE)
         process.stdout.readline()
         deadline = time.monotonic() + 60
-        while not (tmp_path / CHECKPOINT).exists():
+        while not paths(tmp_path) or k % 2 and not any(tmp_path.glob("checkpoints/.*.part")):
             assert time.monotonic() < deadline
-            time.sleep(0.001)
-        time.sleep(0.037 * k % 0.1)
+            time.sleep(0.0005)
+        time.sleep(0.0 if k % 2 else 0.037 * k % 0.1)
         process.kill()
         process.communicate()
         old = load(tmp_path)
         assert all((x == old.progress.step).all() for x in old.arrays.values())
-        cut_short |= any(tmp_path.glob(".checkpoint*.part"))
+        cut_short |= any(tmp_path.glob("checkpoints/.*.part"))
         begin(tmp_path, {}, {}, new=False)
-        assert not any(tmp_path.glob(".*.part"))
+        assert not any(tmp_path.glob("checkpoints/.*.part"))
         k += 1
 
 
@@ -132,20 +132,20 @@ def test_killed_while_it_writes_again_and_again(tmp_path):
 
 
 def damage_cut(run):
-    data = (run / CHECKPOINT).read_bytes()
-    (run / CHECKPOINT).write_bytes(data[: len(data) - 7])
+    data = newest(run).read_bytes()
+    newest(run).write_bytes(data[: len(data) - 7])
 
 
 def damage_text(run):
-    (run / CHECKPOINT).write_text("no checkpoint at all")
+    newest(run).write_text("no checkpoint at all")
 
 
 def damage_foreign(run):
-    (run / CHECKPOINT).write_bytes((run / WEIGHTS).read_bytes())
+    newest(run).write_bytes((run / WEIGHTS).read_bytes())
 
 
 def damage_missing(run):
-    (run / CHECKPOINT).unlink()
+    newest(run).unlink()
 
 
 def damage_shape(run):
@@ -161,14 +161,14 @@ def damage_random(run):
 
 
 def rewrite(run, change):
-    with safe_open(str(run / CHECKPOINT), framework="np") as file:
+    with safe_open(str(newest(run)), framework="np") as file:
         metadata, stored = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}
     change(stored, metadata)
-    save_file(stored, run / CHECKPOINT, metadata)
+    newest(run).write_bytes(checkpoint.seal(safetensors_bytes(stored, metadata | {"digest": "0" * 64})))
 
 
 @pytest.mark.parametrize("damage, says", [
-    (damage_cut, "not a whole checkpoint"), (damage_text, "not a whole checkpoint"), (damage_missing, "--force"),
+    (damage_cut, "damaged checkpoint"), (damage_text, "damaged checkpoint"), (damage_missing, "--force"),
     (damage_foreign, "not a checkpoint of this program"), (damage_metadata, "damaged checkpoint"),
     (damage_shape, "parameters must be"), (damage_random, "its order and crops are 'a coin'"),
 ])
@@ -176,12 +176,12 @@ def test_damaged_checkpoints_are_refused(photos, tmp_path, capsys, damage, says)
     run = tmp_path / "run"
     new(photos, run, 1)
     damage(run)
-    before = {p.name: p.read_bytes() for p in run.iterdir()}
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     capsys.readouterr()
     assert train("--resume", run, "--steps", 3) == 2
     line = error_line(capsys)
-    assert says in line and str(run / CHECKPOINT) in line
-    assert {p.name: p.read_bytes() for p in run.iterdir()} == before
+    assert says in line and str(newest(run) if paths(run) else run) in line
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 
 
 def test_resume_refuses_other_settings_and_other_pictures(tmp_path, capsys):
@@ -206,26 +206,26 @@ def test_nan_stops_the_run_and_keeps_the_checkpoint(photos, tmp_path, capsys):
     run = tmp_path / "run"
     new(photos, run, 2)
     rewrite(run, lambda a, m: a["parameters"].__setitem__(5, np.nan))
-    before = (run / CHECKPOINT).read_bytes()
+    before = newest(run).read_bytes()
     capsys.readouterr()
     assert train("--resume", run, "--steps", 9) == 2
     line = error_line(capsys)
-    assert "the loss became NaN or infinite at step 3" in line and "--lr" in line and str(run) in line
-    assert (run / CHECKPOINT).read_bytes() == before and len(lines(run)) == 2
+    assert "the loss became NaN or infinite at step 3" in line and "--lr" in line
+    assert newest(run).read_bytes() == before and len(lines(run)) == 2
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_state_that_is_not_finite_is_not_saved(photos, tmp_path, capsys):
     assert new(photos, tmp_path / "run", 1, "--scale", "1e30") == 2  # squares of the gradients overflow
     assert "adadelta.eg became NaN or infinite at step 1" in error_line(capsys)
-    assert not (tmp_path / "run" / CHECKPOINT).exists()
+    assert not paths(tmp_path / "run")
 
 
 def test_full_disk(photos, tmp_path):
     """Files may not grow beyond a limit that the checkpoint exceeds: the system refuses to write, as on a full disk."""
     run = tmp_path / "run"
     new(photos, run, 2)
-    before = (run / CHECKPOINT).read_bytes()
+    before = newest(run).read_bytes()
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
@@ -237,8 +237,7 @@ def test_full_disk(photos, tmp_path):
             command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True, env=environment, timeout=120
         )
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
-        assert "checkpoint.safetensors: could not be written (File too large)" in done.stderr
-    assert (run / CHECKPOINT).read_bytes() == before
-    assert "the last checkpoint is untouched" not in done.stderr  # there is none in the new run
-    assert not [p.name for p in (*run.iterdir(), *(tmp_path / "other").iterdir()) if "part" in p.name]
+        assert "safetensors: could not be written (File too large)" in done.stderr
+    assert newest(run).read_bytes() == before
+    assert not [p.name for p in tmp_path.rglob("*") if "part" in p.name]
     assert train("--resume", run, "--steps", 4) == 0

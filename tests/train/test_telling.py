@@ -13,15 +13,16 @@ from ltbc.kernels import color
 from ltbc.nn import Adadelta, Network
 from ltbc.train import interruption
 from ltbc.train import journal as metrics
-from ltbc.train.checkpoint import CHECKPOINT, WEIGHTS, load
+from ltbc.train.checkpoint import paths
 from ltbc.train.interruption import Interruption
 from ltbc.train.journal import Bar
+from ltbc.train.leavings import WEIGHTS
 from ltbc.train.options import parse, settle
 from ltbc.train.pictures.folder import scan
 from ltbc.train.pictures.stream import make_batch
 from ltbc.train.score import evaluate
 from tests.tools.drawn import draw_folder
-from tests.tools.runs import TINY, arrays, error_line, lines, new, seven_pictures, train
+from tests.tools.runs import TINY, arrays, error_line, lines, load, new, seven_pictures, train
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def test_starting_anew_forgets_the_old_checkpoint_at_once(photos, tmp_path, caps
     assert new(photos, run, 2) == 0
     assert new(photos, run, 2, "--force", "--scale", "1e30") == 2  # what it would save is not finite
     capsys.readouterr()
-    assert not (run / CHECKPOINT).exists()
+    assert not paths(run)
     assert train("--resume", run) == 2 and "it stopped before its first checkpoint" in error_line(capsys)
 
 

@@ -9,13 +9,25 @@ import pytest
 from ltbc.kernels import color
 from ltbc.nn import Adadelta, Network
 from ltbc.nn.parameters import INITIALIZATIONS
-from ltbc.train.checkpoint import CHECKPOINT, METRICS, WEIGHTS, load
+from ltbc.train.checkpoint import CHECKPOINTS
 from ltbc.train.journal import Bar
+from ltbc.train.leavings import METRICS, WEIGHTS
 from ltbc.train.pictures.folder import scan
 from ltbc.train.pictures.stream import batches
 from ltbc.train.run import Run
 from tests.tools.drawn import draw_folder
-from tests.tools.runs import TINY, assert_same_bits, error_line, lines, new, seven_pictures, steps, train
+from tests.tools.runs import (
+    TINY,
+    assert_same_bits,
+    error_line,
+    lines,
+    load,
+    new,
+    newest,
+    seven_pictures,
+    steps,
+    train,
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +79,7 @@ def test_learns_and_measures_itself(photos, tmp_path, capsys):
 def test_what_a_run_leaves(photos, tmp_path):
     run = tmp_path / "deep/run"
     assert new(photos, run, 3) == 0
-    assert {p.name for p in run.iterdir()} == {CHECKPOINT, WEIGHTS, METRICS, "settings.json", "pictures.json"}
+    assert {p.name for p in run.iterdir()} == {CHECKPOINTS, WEIGHTS, METRICS, "settings.json", "pictures.json"}
     for m in lines(run):
         assert set(m) == {"step", "loss", "chroma", "classes", "images_per_s", "seconds", "data_wait"}
         assert 0 <= m["data_wait"] <= 1 and m["images_per_s"] > 0 and m["seconds"] > 0
@@ -110,12 +122,12 @@ def test_bar_where_nobody_watches(capsys, monkeypatch):
 def test_an_old_run_is_not_overwritten(photos, tmp_path, capsys):
     run, fresh = tmp_path / "run", tmp_path / "fresh"
     new(photos, run, 1)
-    before = (run / CHECKPOINT).read_bytes()
+    before = newest(run).read_bytes()
     capsys.readouterr()
     assert new(photos, run, 2) == 2
-    assert "holds a run already" in error_line(capsys) and (run / CHECKPOINT).read_bytes() == before
+    assert "holds a run already" in error_line(capsys) and newest(run).read_bytes() == before
     assert new(tmp_path / "nowhere", run, 2, "--force") == 2  # fails before it removes anything
-    assert (run / CHECKPOINT).read_bytes() == before
+    assert newest(run).read_bytes() == before
     assert new(photos, run, 2, "--force") == 0 and new(photos, fresh, 2) == 0
     assert_same_bits(run, fresh)
 
@@ -155,7 +167,7 @@ def test_a_folder_that_cannot_be_made(photos, tmp_path, capsys):
 def test_the_learning_rate_falls_over_the_last_part(photos, tmp_path, monkeypatch, decay, expected):
     seen = []
     update = Run.update
-    monkeypatch.setattr(Run, "update", lambda run, done: update(run, done) or seen.append(run.optimizer.lr))
+    monkeypatch.setattr(Run, "update", lambda run, *how: update(run, *how) or seen.append(run.optimizer.lr))
     assert new(photos, tmp_path / "run", 4, "--lr", 2, "--decay", decay) == 0
     np.testing.assert_allclose(seen, [2 * share for share in expected])
 

@@ -97,8 +97,8 @@ def trained(
     run = out / "runs" / f"{name_of(options)}-seed{seed}"
     given = {**{name: str(value) for name, value in common.items()}, **options, "seed": str(seed)}
     words = [word for name, value in given.items() for word in (f"--{name}", value)]
-    if (run / checkpoint.CHECKPOINT).exists():
-        old = checkpoint.load(run)
+    if checkpoint.paths(run):
+        old, _ = checkpoint.load(run)
         check_same(run, old.settings, {**given, "photos": os.path.abspath(photos)})
         if old.progress.step >= common["steps"]:
             return run

@@ -9,7 +9,7 @@ import numpy as np
 
 from ltbc.nn import Network, default_backend
 from ltbc.nn.backends import array_module_of
-from ltbc.train import checkpoint, quality
+from ltbc.train import leavings, quality
 from ltbc.train import score as chroma
 from ltbc.train.pictures.folder import Pictures
 
@@ -38,7 +38,7 @@ class Measured:
 
 def load(run: Path) -> Network:
     backend = default_backend()
-    return Network.load(run / checkpoint.WEIGHTS, backend, xp=array_module_of(backend))
+    return Network.load(run / leavings.WEIGHTS, backend, xp=array_module_of(backend))
 
 
 def grey_error(pictures: Pictures) -> float:
@@ -100,7 +100,7 @@ def cell(runs: Sequence[Measured], name: str) -> str:
 
 
 def lines_of(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / checkpoint.METRICS).read_text().splitlines()]
+    return [json.loads(line) for line in (run / leavings.METRICS).read_text().splitlines()]
 
 
 def curve(run: Path) -> tuple[np.ndarray, np.ndarray]:

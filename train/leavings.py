@@ -1,0 +1,93 @@
+"""What a run leaves on the disk beside its checkpoints, and what of it is written anew.
+
+    RUN/checkpoints/               the last ones (`--keep`), all that resuming needs
+    RUN/weights.safetensors        the network for `nn.Network.load`, of the newest checkpoint
+    RUN/metrics.jsonl              one line a step       RUN/settings.json, RUN/pictures.json   to be read by people
+
+The checkpoint is what counts: the weights follow from it, and are written again where they are missing or another's.
+Every file but the metrics is written beside, flushed and renamed.
+"""
+
+import errno
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from ltbc.nn.weights import write_whole
+from ltbc.train import TrainError, checkpoint
+from ltbc.train.checkpoint import CHECKPOINTS, Checkpoint
+
+WEIGHTS, METRICS = "weights.safetensors", "metrics.jsonl"
+
+
+class Unwritten(TrainError):
+    """A file that could not be written; `full`: for want of space, which may come back."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "; free some space" if self.full else ""
+        super().__init__(f"{path}: could not be written ({error.strerror or error}){hint}")
+
+
+def refuse_run(run: Path) -> None:
+    """Raises TrainError where `run` holds a run already."""
+    if old_files(run):
+        raise TrainError(f"{run}: holds a run already; --resume {run} goes on with it, --force starts anew")
+
+
+def begin(run: Path, settings: dict[str, Any], pictures: dict[str, Any], new: bool) -> None:
+    """Writes down what a run is about, in its folder; of a new one, removes what an older one left there."""
+    for file in old_files(run) if new else ():
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    for file in (*run.glob(".*.part"), *run.glob(f"{CHECKPOINTS}/.*.part")):  # of a process that was killed
+        file.unlink()
+    (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    try:
+        put(run / "settings.json", settings)
+        put(run / "pictures.json", pictures)
+    except Unwritten as error:
+        if new:
+            raise
+        print(f"train: {error}; goes on without", file=sys.stderr)  # these are there for people to read
+
+
+def old_files(run: Path) -> list[Path]:
+    names = ("settings.json", "pictures.json", CHECKPOINTS, "checkpoint.safetensors", WEIGHTS, METRICS)
+    return [run / name for name in names if (run / name).exists()]
+
+
+def save(run: Path, step: int, data: bytes, keep: int) -> None:
+    """Writes a checkpoint and removes all but the newest `keep`. Raises Unwritten, with the older ones untouched."""
+    (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    put(run / CHECKPOINTS / f"{step:08d}.safetensors", data)
+    for path in checkpoint.paths(run)[keep:]:
+        path.unlink()
+
+
+def forget_damaged(run: Path, old: Checkpoint) -> None:
+    """Sets aside what is newer than the checkpoint that was loaded: it could not be read."""
+    for path in checkpoint.paths(run):
+        if int(path.stem) > old.progress.step:
+            path.rename(path.with_suffix(".damaged"))
+
+
+def complete(run: Path, old: Checkpoint) -> bool:
+    """Writes the weights of a checkpoint where they are missing or others; whether that was so."""
+    path, data = run / WEIGHTS, old.weights()
+    try:
+        if path.read_bytes() == data:
+            return False
+    except OSError:
+        pass
+    put(path, data)
+    return True
+
+
+def put(path: Path, data: bytes | dict) -> None:
+    """Writes a file whole or not at all, a dict as JSON. Raises Unwritten."""
+    try:
+        write_whole(path, data if isinstance(data, bytes) else json.dumps(data, indent=2).encode() + b"\n")
+    except OSError as error:
+        raise Unwritten(path, error) from None

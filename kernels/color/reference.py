@@ -5,7 +5,7 @@ The color axis is the last one, sRGB is float in [0, 1] (not checked), and resul
 
 import numpy as np
 
-from ltbc.kernels.arrays import array_module, is_float
+from ltbc.kernels.arrays import array_module, is_float, sum_dtype
 from ltbc.kernels.color import LUMA, RGB_TO_XYZ, U_RANGE, U_SCALE, V_RANGE, V_SCALE, WHITE
 
 XYZ_TO_RGB = np.linalg.inv(RGB_TO_XYZ)
@@ -14,7 +14,7 @@ DELTA = 6 / 29
 
 def encode(rgb, space, top, left, flip, size, *, dtype=np.float32, out=None):
     xp = array_module(rgb)
-    rgb = to_float(crops(rgb, top, left, flip, size), dtype)
+    rgb = to_float(crops(rgb, top, left, flip, size), sum_dtype(dtype))
     if space == "lab":
         lab = rgb_to_lab(rgb)
         luminance, chroma = lab[..., :1] / 50 - 1, (lab[..., 1:] + 110) / 220
@@ -25,7 +25,7 @@ def encode(rgb, space, top, left, flip, size, *, dtype=np.float32, out=None):
         chroma = rgb if space == "rgb" else yuv[..., 1:] / ranges + 0.5
     chroma = (chroma[:, ::2, ::2] + chroma[:, ::2, 1::2] + chroma[:, 1::2, ::2] + chroma[:, 1::2, 1::2]) / 4
     if out is None:
-        return luminance, chroma
+        return luminance.astype(dtype, copy=False), chroma.astype(dtype, copy=False)
     out[0][...], out[1][...] = luminance, chroma
     return out
 

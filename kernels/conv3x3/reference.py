@@ -28,7 +28,7 @@ def backward(dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None,
         dz = activation_backward(dy[images, rows], y[images, rows], activation).reshape(-1, cout)
         columns = im2col(padded, images, rows, wo, stride=stride)
         dmatrix += columns.T @ dz
-        db += dz.sum(0)
+        db += dz.sum(0, dtype=db.dtype)
         if dpadded is not None:
             xp.matmul(dz, matrix.T, out=columns)  # from here on columns holds its own gradient
             add_col2im(dpadded, columns, images, rows, wo, stride=stride)

@@ -19,4 +19,5 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, needs_dw=True, out=(None
     dx = write(out[0], dz @ w.T) if needs_dx else None
     if not needs_dw:
         return dx, None, None
-    return dx, write(out[1], (x.T @ dz).astype(sum_dtype(x.dtype), copy=False)), write(out[2], dz.sum(0))
+    dw, db = (x.T @ dz).astype(sum_dtype(x.dtype), copy=False), dz.sum(0, dtype=sum_dtype(x.dtype))
+    return dx, write(out[1], dw), write(out[2], db)

@@ -38,7 +38,7 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), 
             dz = activation_backward(dy[at], y[at], activation).reshape(-1, cout)
             columns = im2col(padded, images, rows, width, size=2, start=(p, q))
             dphase += columns.T @ dz
-            db += dz.sum(0)
+            db += dz.sum(0, dtype=db.dtype)
             if dpadded is not None:
                 xp.matmul(dz, matrix.T, out=columns)  # from here on columns holds its own gradient
                 add_col2im(dpadded, columns, images, rows, width, size=2, start=(p, q))

@@ -52,7 +52,7 @@ MUTATIONS = [
         ("wrong stride remainder", "-(-h // stride)", "h // stride", "test_torch"),
         ("transposed kernel", "dmatrix.reshape(w.shape)", "dmatrix.reshape(w.shape).swapaxes(0, 1)", "test_slopes"),
         ("weights of the last band only", "dmatrix += columns.T @ dz", "dmatrix = columns.T @ dz", "test_torch"),
-        ("forgotten bias gradient", "        db += dz.sum(0)\n", "", "test_slopes"),
+        ("forgotten bias gradient", "        db += dz.sum(0, dtype=db.dtype)\n", "", "test_slopes"),
         ("bias added twice", "z += b", "z += 2 * b", "test_loops"),
         ("gradients from a stale activation", "dz = activation_backward(dy[images, rows], y[images, rows], activation)",
          "dz = activation_backward(dy[images, rows], dy[images, rows], activation)", "test_torch"),
@@ -83,7 +83,7 @@ MUTATIONS = [
     ),
     *of(
         "kernels/linear/reference.py",
-        ("mean for sum", "dz.sum(0)", "dz.mean(0)", "test_slopes"),
+        ("mean for sum", "dz.sum(0,", "dz.mean(0,", "test_slopes"),
         ("dx by the transposed weights of a square layer", "dz @ w.T", "dz @ (w if w.shape[0] == w.shape[1] else w.T)",
          "test_torch"),
     ),
@@ -92,7 +92,7 @@ MUTATIONS = [
         ("halves swapped forward", "mid.reshape(-1, cm) @ w[cg:]", "mid.reshape(-1, cm) @ w[:cm]", "test_torch"),
         ("halves swapped backward", "dz @ w[cg:].T", "dz @ w[:cm].T", "test_slopes"),
         ("global gradient of one pixel", "s @ w[:cg].T", "dz[:, 0] @ w[:cg].T", "test_slopes"),
-        ("global weights by the mean over pixels", "s = dz.sum(1)", "s = dz.mean(1)", "test_loops"),
+        ("global weights by the mean over pixels", "dz.sum(1,", "dz.mean(1,", "test_loops"),
     ),
     *of(
         "kernels/chroma_loss/reference.py",

@@ -1,4 +1,4 @@
-"""color against scikit-image, against the contract written for one pixel, and there and back.
+"""color against scikit-image, and there and back; the rest is in `test_operations.py`.
 
 Our white point is M (1, 1, 1), so that grey has no chroma; scikit-image takes CIE's (0.95047, 1, 1.08883). The two
 differ in the fifth digit, which moves a* and b* by up to 5e-3. With our white put into its XYZ they agree closely.
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ltbc.kernels import color, upsample2x
 from ltbc.kernels.color import reference
-from tests.tools import helpers, pointwise
 
 SPACES = sorted(color.CHANNELS)
 GREYS = np.linspace(0, 1, 101)[:, None] * np.ones(3)
@@ -65,48 +64,6 @@ def test_known_colors(name, rgb, lab):
     np.testing.assert_allclose(reference.rgb_to_lab(np.array(rgb, float)), lab, atol=0.01)
 
 
-def one_pixel(rgb):
-    """Equations (1) to (3) for one color."""
-    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in rgb]
-    xyz = [sum(m * v for m, v in zip(row, linear)) / sum(row) for row in color.RGB_TO_XYZ.tolist()]
-    x, y, z = (t ** (1 / 3) if t > (6 / 29) ** 3 else t / (3 * (6 / 29) ** 2) + 4 / 29 for t in xyz)
-    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
-
-
-def loops(rgb, space, top, left, flip, size):
-    """`encode` of float pixels, one target pixel at a time."""
-    n, (h, w) = len(rgb), size
-    luminance, chroma = np.zeros((n, h, w, 1)), np.zeros((n, h // 2, w // 2, color.CHANNELS[space]))
-    for m, i, j in np.ndindex(n, h, w):
-        r, g, b = rgb[m, top[m] + i, left[m] + (w - 1 - j if flip[m] else j)].tolist()
-        luma = 0.299 * r + 0.587 * g + 0.114 * b
-        full = {
-            "lab": lambda r, g, b: [(v + 110) / 220 for v in one_pixel((r, g, b))[1:]],
-            "yuv": lambda r, g, b, luma=luma: [0.492111 * (b - luma) / 0.872 + 0.5, 0.877283 * (r - luma) / 1.23 + 0.5],
-            "rgb": lambda r, g, b: [r, g, b],
-        }[space](r, g, b)
-        luminance[m, i, j] = one_pixel((r, g, b))[0] / 50 - 1 if space == "lab" else 2 * luma - 1
-        chroma[m, i // 2, j // 2] += np.array(full) / 4
-    return luminance, chroma
-
-
-@given(case=pointwise.cases("color", N=2, H=7, W=7))
-def test_loops(case):
-    rgb, n = case.arguments["rgb"], len(case.arguments["rgb"])
-    codes = rgb / (1 if rgb.dtype.kind == "f" else np.iinfo(rgb.dtype).max)
-    absent = {"top": np.zeros(n, int), "left": np.zeros(n, int), "flip": np.zeros(n, bool)}
-    want = loops(**absent | case.arguments | {"rgb": codes}, **case.settings)
-    for ours, theirs in zip(color.encode(**case.arguments, **case.settings, dtype=np.float64), want):
-        np.testing.assert_allclose(ours, theirs, atol=1e-12)
-
-
-@pytest.mark.parametrize("backend", helpers.BACKENDS)
-@given(case=pointwise.cases("color"))
-def test_float32(backend, case):
-    """Twice the tolerance of a sum of three: the powers 2.4 and 3 multiply relative errors."""
-    pointwise.check_backend(case, backend, "float32", np.float32, scale=2)
-
-
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
 def test_there_and_back(space, dtype):
@@ -156,15 +113,3 @@ def test_a_crop_of_the_codes_is_the_crop_of_the_result(seed, flip):
         alone = color.encode(np.ascontiguousarray(crop[:, ::-1] if flips[m] else crop)[None])
         np.testing.assert_array_equal(luminance[m], alone[0][0])
         np.testing.assert_array_equal(chroma[m], alone[1][0])
-
-
-@pytest.mark.parametrize("space", SPACES)
-def test_out(space):
-    rgb = pixels(0, (2, 4, 6), np.uint8)
-    want = color.encode(rgb, space)
-    assert want[0].dtype == want[1].dtype == np.float32
-    buffers = tuple(np.full(a.shape, np.nan, np.float16) for a in want)
-    found = color.encode(rgb, space, out=buffers)
-    for buffer, result, exact in zip(buffers, found, want):
-        assert result is buffer
-        np.testing.assert_array_equal(buffer, exact.astype(np.float16))

@@ -18,8 +18,6 @@ from ltbc.kernels import im2col
 from ltbc.kernels.arrays import ACTIVATIONS, activation_backward, sum_dtype
 from ltbc.kernels.compare import assert_close, to_float64, tolerance
 
-BACKENDS = ("reference",)  # cpu and gpu have test files of their own
-
 
 class Layer(NamedTuple):
     """An operation with forward and backward: shapes of its arguments, settings, sizes to draw, sums' lengths."""
@@ -78,11 +76,11 @@ class Case(NamedTuple):
 
 
 @st.composite
-def cases(draw, op: str, layout=None, settings: dict[str, tuple] | None = None, **largest: int) -> Case:
-    """A case of a layer in float64; `settings` and sizes replace those of the table."""
+def cases(draw, op: str, layout=None, **largest: int) -> Case:
+    """A case of a layer in float64; sizes replace those of the table."""
     layer = LAYERS[op]
     sizes = draw(strategies.sizes(**layer.sizes | largest))
-    chosen = {k: draw(st.sampled_from(v)) for k, v in (layer.settings | (settings or {})).items()}
+    chosen = {k: draw(st.sampled_from(v)) for k, v in layer.settings.items()}
     band = draw(st.sampled_from((im2col.BAND_BYTES, 1, 2000)))
     arguments = {k: draw(strategies.arrays(shape(p, sizes), layout=layout)) for k, p in layer.arguments.items()}
     case = Case(op, sizes, arguments, chosen, band)
@@ -146,27 +144,11 @@ def magnitudes(case: Case, y: np.ndarray) -> dict[str, np.ndarray]:
     activation = case.settings.get("activation", "none")
     dz = activation_backward(case.arguments["dy"], y, activation)
     squares = case.converted(lambda name, a: (dz if name == "dy" else a) ** 2)
-    linear = case.settings | ({"activation": "none"} if "activation" in case.settings else {})
-    return {k: np.sqrt(a) for k, a in results(squares._replace(settings=linear)).items()}
+    return {k: np.sqrt(a) for k, a in results(without_activation(squares)).items()}
 
 
-def check_torch(case: Case, f) -> None:
-    """Results against autograd of f(*arguments, **settings) on tensors in our layouts.
-
-    Our gradients come from PyTorch's y: sigmoid's derivative y (1 - y) multiplies its last bit by 1 / (1 - y).
-    """
-    import torch  # here, since a GPU is tested without it
-
-    inputs = [torch.tensor(case.arguments[k].copy(), requires_grad=True) for k in LAYERS[case.op].arguments]
-    y = f(*inputs, **case.settings)
-    y.backward(torch.tensor(case.arguments["dy"].copy()))
-    gradients = {k: x.grad.numpy() for k, x in zip(LAYERS[case.op].gradients, inputs)}
-    y = y.detach().numpy()
-    assert_results(results(case, y=y), {"y": y, **gradients}, case)
-
-
-def torch_activation(z: Any, activation: str) -> Any:
-    return {"none": lambda z: z, "relu": lambda z: z.relu(), "sigmoid": lambda z: z.sigmoid()}[activation](z)
+def without_activation(case: Case) -> Case:
+    return case._replace(settings={k: "none" if k == "activation" else v for k, v in case.settings.items()})
 
 
 def check_slopes(case: Case) -> None:
@@ -189,23 +171,6 @@ def check_out(case: Case) -> None:
     for name, buffer, gradient in zip(LAYERS[case.op].gradients, buffers, found):
         assert gradient is buffer, name
         np.testing.assert_array_equal(buffer, want[name], err_msg=name)
-
-
-def check_without_dx(case: Case) -> None:
-    """`needs_dx=False` leaves out dx and nothing else."""
-    y = forward(case)
-    dx, *others = backward(case, y, needs_dx=False)
-    assert dx is None
-    for found, want in zip(others, backward(case, y)[1:]):
-        np.testing.assert_array_equal(found, want)
-
-
-def check_without_dw(case: Case, backend: str = "reference") -> None:
-    """`needs_dw=False` leaves out the gradients of the parameters and nothing else."""
-    y = forward(case, backend)
-    dx, dw, db = backward(case, y, backend, needs_dw=False)
-    assert dw is None and db is None
-    np.testing.assert_array_equal(dx, backward(case, y, backend)[0])
 
 
 @contextmanager

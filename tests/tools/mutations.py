@@ -16,36 +16,38 @@ class Mutation(NamedTuple):
 
 
 def of(file: str, *rows: tuple[str, str, str, str]) -> list[Mutation]:
-    """Rows (name, old, new, test) for one file; a test without a path is in that operation's file."""
-    own = f"tests/kernels/test_{file.split('/')[1]}.py::"
-    return [Mutation(name, file, old, new, test if "::" in test else own + test) for name, old, new, test in rows]
+    """Rows (name, old, new, test) for one file; a test without a path is that of all operations, for this one."""
+    op = file.split("/")[1]
+    return [Mutation(name, file, old, new, test if "::" in test else f"{OPERATIONS}{test}[{op}]")
+            for name, old, new, test in rows]
 
 
+OPERATIONS = "tests/kernels/test_operations.py::"
 MICRO = "tests/nn/test_network.py::test_micro_batches_sum_to_the_whole_batch"
 MUTATIONS = [
     *of(
         "kernels/arrays.py",
-        ("relu's derivative forgotten", "return dy * (y > 0)", "return dy", "tests/kernels/test_conv3x3.py::test_slopes"),
-        ("half of sigmoid's derivative", "dy * (y * (1 - y))", "dy * y", "tests/kernels/test_linear.py::test_slopes"),
-        ("a sigmoid that is a tanh", "        z += 1\n", "", "tests/kernels/test_fusion.py::test_torch"),
-        ("derivative of relu from z >= 0", "(y > 0)", "(y >= 0)", "tests/kernels/test_linear.py::test_torch"),
+        ("relu's derivative forgotten", "return dy * (y > 0)", "return dy", f"{OPERATIONS}test_slopes[conv3x3]"),
+        ("half of sigmoid's derivative", "dy * (y * (1 - y))", "dy * y", f"{OPERATIONS}test_slopes[linear]"),
+        ("a sigmoid that is a tanh", "        z += 1\n", "", f"{OPERATIONS}test_torch[fusion]"),
+        ("derivative of relu from z >= 0", "(y > 0)", "(y >= 0)", f"{OPERATIONS}test_torch[linear]"),
     ),
     *of(
         "kernels/im2col.py",
         ("dropped tap forward", "        columns[:, :, :, tap] = padded[images, i, j]",
-         "        columns[:, :, :, tap] = padded[images, i, j] * (tap > 0)", "tests/kernels/test_conv3x3.py::test_loops"),
+         "        columns[:, :, :, tap] = padded[images, i, j] * (tap > 0)", f"{OPERATIONS}test_loops[conv3x3]"),
         ("dropped tap backward", "padded[images, i, j] += columns[:, :, :, tap]",
-         "padded[images, i, j] += columns[:, :, :, tap] * (tap < 8)", "tests/kernels/test_conv3x3.py::test_slopes"),
+         "padded[images, i, j] += columns[:, :, :, tap] * (tap < 8)", f"{OPERATIONS}test_slopes[conv3x3]"),
         ("windows overwrite each other", "padded[images, i, j] += columns", "padded[images, i, j] = columns",
-         "tests/kernels/test_conv3x3.py::test_loops"),
+         f"{OPERATIONS}test_loops[conv3x3]"),
         ("stride of a band's start forgotten", "slice(rows.start * stride + r,", "slice(rows.start + r,",
-         "tests/kernels/test_conv3x3.py::test_bands_do_not_change_results"),
+         f"{OPERATIONS}test_bands_do_not_change_results"),
         ("last band cut short", "min(r + rows_a_band, rows))", "min(r + rows_a_band, rows - 1))",
-         "tests/kernels/test_upsample2x_conv3x3.py::test_torch"),
+         f"{OPERATIONS}test_torch[upsample2x_conv3x3]"),
         ("border not zeroed", ".zeros((n, h + 2, k + 2, c)", ".empty((n, h + 2, k + 2, c)",
-         "tests/kernels/test_conv3x3.py::test_torch"),
+         f"{OPERATIONS}test_torch[conv3x3]"),
         ("out ignored", "    out[...] = value\n    return out", "    return value",
-         "tests/kernels/test_linear.py::test_out_and_needs_dx"),
+         f"{OPERATIONS}test_out[linear]"),
     ),
     *of(
         "kernels/conv3x3/reference.py",
@@ -53,13 +55,14 @@ MUTATIONS = [
         ("transposed kernel", "dmatrix.reshape(w.shape)", "dmatrix.reshape(w.shape).swapaxes(0, 1)", "test_slopes"),
         ("weights of the last band only", "dmatrix += columns.T @ dz", "dmatrix = columns.T @ dz", "test_torch"),
         ("forgotten bias gradient", "        db += dz.sum(0, dtype=db.dtype)\n", "", "test_slopes"),
+        ("bias gradient in 16 bits", "dz.sum(0, dtype=db.dtype)", "dz.sum(0)", f"{OPERATIONS}test_dtypes[conv3x3-float16]"),
         ("bias added twice", "z += b", "z += 2 * b", "test_loops"),
         ("gradients from a stale activation", "dz = activation_backward(dy[images, rows], y[images, rows], activation)",
          "dz = activation_backward(dy[images, rows], dy[images, rows], activation)", "test_torch"),
         ("dx left unwritten at the border", "dpadded = xp.zeros_like(padded)", "dpadded = xp.empty_like(padded)",
          "test_torch"),
         ("dx computed in spite of needs_dx", "dpadded[:, 1:-1, 1:-1]) if dpadded is not None else None",
-         "padded[:, 1:-1, 1:-1])", "test_out_and_needs_dx"),
+         "padded[:, 1:-1, 1:-1])", f"{OPERATIONS}test_left_out[conv3x3-needs_dx]"),
     ),
     *of(
         "kernels/upsample2x_conv3x3/__init__.py",
@@ -74,7 +77,7 @@ MUTATIONS = [
         ("dx of a phase put into another", "add_col2im(dpadded, columns, images, rows, width, size=2, start=(p, q))",
          "add_col2im(dpadded, columns, images, rows, width, size=2, start=(q, p))", "test_slopes"),
         ("phases mixed up in y", "2 * rows.stop : 2, q::2] = activate", "2 * rows.stop : 2, 1 - q :: 2] = activate",
-         "test_equals_the_two_operations"),
+         "test_loops"),
     ),
     *of(
         "kernels/upsample2x/reference.py",
@@ -106,36 +109,37 @@ MUTATIONS = [
         ("gradient without /N", "p *= scale / n", "p *= scale", "test_slopes"),
         ("true class not subtracted", "    p[true] -= 1\n", "", "test_slopes"),
         ("logarithm that overflows", "xp.maximum(z_sum, 0) + xp.log1p(xp.exp(-xp.abs(z_sum)))",
-         "xp.log(1 + xp.exp(z_sum))", "test_extreme_logits"),
-        ("largest logit not subtracted", "        z_sum -= z_sum.max(1, keepdims=True)\n", "", "test_extreme_logits"),
+         "xp.log(1 + xp.exp(z_sum))", "tests/kernels/test_class_loss.py::test_extreme_logits"),
+        ("largest logit not subtracted", "        z_sum -= z_sum.max(1, keepdims=True)\n", "", "tests/kernels/test_class_loss.py::test_extreme_logits"),
         ("mean over classes", "z_sum[true].sum()) / n", "z_sum[true].sum()) / z.size", "test_torch"),
     ),
     *of(
         "kernels/adadelta/reference.py",
         ("eps outside the root", "xp.sqrt((ed[at] + eps) / (eg[at] + eps))",
-         "(xp.sqrt(ed[at]) + eps) / (xp.sqrt(eg[at]) + eps)", "test_torch"),
+         "(xp.sqrt(ed[at]) + eps) / (xp.sqrt(eg[at]) + eps)", "tests/kernels/test_adadelta.py::test_torch"),
         ("gradient not squared", "(1 - rho) * g[at] * g[at]", "(1 - rho) * xp.abs(g[at])", "test_loops"),
-        ("learning rate in the average", "(1 - rho) * d * d", "(1 - rho) * lr * d * lr * d", "test_torch"),
-        ("copy from before the update", "low[at] = p[at]", "low[at] = p[at] + lr * d", "test_low_precision_copy"),
+        ("learning rate in the average", "(1 - rho) * d * d", "(1 - rho) * lr * d * lr * d", "tests/kernels/test_adadelta.py::test_torch"),
+        ("copy from before the update", "low[at] = p[at]", "low[at] = p[at] + lr * d", "tests/kernels/test_adadelta.py::test_low_precision_copy"),
         ("last block left out", "range(0, p.size, BLOCK)", "range(0, p.size - BLOCK + 1, BLOCK)",
-         "test_more_than_a_block"),
+         "tests/kernels/test_adadelta.py::test_more_than_a_block"),
     ),
     *of(
         "kernels/color/reference.py",
         ("a* and b* swapped", "500 * (x - y), 200 * (y - z)", "200 * (y - z), 500 * (x - y)",
-         "test_lab_of_scikit_image"),
-        ("decode's scale is not encode's", "chroma * 220 - 110", "chroma * 200 - 100", "test_there_and_back"),
+         "tests/kernels/test_color.py::test_lab_of_scikit_image"),
+        ("decode's scale is not encode's", "chroma * 220 - 110", "chroma * 200 - 100", "tests/kernels/test_color.py::test_there_and_back"),
         ("encode's scale is not the contract's", "(lab[..., 1:] + 110) / 220", "(lab[..., 1:] + 100) / 200",
          "test_loops"),
-        ("mirrored one pixel off", "w - 1 - j", "(w - j) % w", "test_a_crop_of_the_codes_is_the_crop_of_the_result"),
+        ("mirrored one pixel off", "w - 1 - j", "(w - j) % w", "tests/kernels/test_color.py::test_a_crop_of_the_codes_is_the_crop_of_the_result"),
         ("left corner ignored", "j = left[:, None] + j", "j = 0 * left[:, None] + j", "test_loops"),
         ("one pixel for the mean of four", "chroma[:, 1::2, 1::2]) / 4", "chroma[:, ::2, ::2]) / 4", "test_loops"),
         ("16-bit codes taken for 8-bit", "rgb.dtype == np.uint8 else 65535", "rgb.dtype == np.uint8 else 255",
-         "test_there_and_back"),
+         "tests/kernels/test_color.py::test_there_and_back"),
         ("U and V swapped", "rgb_to_yuv(chroma)[..., :1]", "rgb_to_yuv(chroma)[..., 1:2]",
-         "test_decode_keeps_the_luminance"),
+         "tests/kernels/test_color.py::test_decode_keeps_the_luminance"),
+        ("16-bit codes in float16", "size), sum_dtype(dtype))", "size), dtype)", f"{OPERATIONS}test_dtypes[color-float16]"),
         ("scikit-image's white", "RGB_TO_XYZ / WHITE[:, None]", "RGB_TO_XYZ / np.array([[0.95047], [1], [1.08883]])",
-         "test_grey_has_no_chroma"),
+         "tests/kernels/test_color.py::test_grey_has_no_chroma"),
     ),
     *of(
         "nn/network.py",

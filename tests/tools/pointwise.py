@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from gradcheck.strategies import arrays, sizes
+from gradcheck import check_loss
+from gradcheck.strategies import arrays, lay_out, sizes
 from ltbc.kernels import adadelta, chroma_loss, class_loss, color
 from ltbc.kernels.arrays import is_float
 from ltbc.kernels.compare import assert_close, to_float64, tolerance
@@ -17,6 +18,7 @@ from tests.tools.helpers import Case
 
 ROUNDINGS = 16  # of an Adadelta step: each square doubles the relative errors of its factor; and of color in lab, two
 # powers one after the other, whose exp2 a GPU has to 2^-22 only
+BUFFERS = {"chroma_loss": ("dy",), "class_loss": ("dz",), "color": ("luminance", "chroma")}  # which `out` holds
 SCALES = st.sampled_from((1.0, 1 / 300, 1024.0))
 
 
@@ -28,10 +30,10 @@ def chroma_loss_cases(draw, layout=None, **largest) -> Case:
 
 
 @st.composite
-def class_loss_cases(draw, layout=None, **largest) -> Case:
+def class_loss_cases(draw, layout=None, scales=(1.0, 10.0, 1000.0), **largest) -> Case:
     """Logits from tame to extreme."""
     s = draw(sizes(**dict(N=5, K=9) | largest))
-    z = draw(arrays((s["N"], s["K"]), scale=draw(st.sampled_from((1.0, 10.0, 1000.0))), layout=layout))
+    z = draw(arrays((s["N"], s["K"]), scale=draw(st.sampled_from(scales)), layout=layout))
     labels = np.array(draw(st.lists(st.integers(0, s["K"] - 1), min_size=s["N"], max_size=s["N"])))
     return Case("class_loss", s, {"z": z, "labels": labels}, {
         "scale": draw(SCALES), "kind": draw(st.sampled_from(class_loss.KINDS))
@@ -39,17 +41,17 @@ def class_loss_cases(draw, layout=None, **largest) -> Case:
 
 
 @st.composite
-def adadelta_cases(draw, low=None, **largest) -> Case:
+def adadelta_cases(draw, layout=None, low=None, **largest) -> Case:
     """Buffers as after some steps; `low`: dtype of the low-precision copy, or None for no copy."""
     s = draw(sizes(**dict(K=300) | largest))
-    p, g, eg, ed = (draw(arrays((s["K"],), scale=scale)) for scale in (1, 0.1, 0.1, 0.01))
+    p, g, eg, ed = (draw(arrays((s["K"],), scale=scale, layout=layout)) for scale in (1, 0.1, 0.1, 0.01))
     settings = {k: draw(st.sampled_from(v)) for k, v in
                 {"lr": (1.0, 0.1), "rho": (0.9, 0.95, 0.0), "eps": (1e-6, 1e-3)}.items()}
     return Case("adadelta", s, {"p": p, "g": g, "eg": eg**2, "ed": ed**2}, settings | {"low": low})
 
 
 @st.composite
-def color_cases(draw, dtypes=(np.uint8, np.uint16, np.float32), **largest) -> Case:
+def color_cases(draw, layout=None, dtypes=(np.uint8, np.uint16, np.float32), **largest) -> Case:
     """Pixels of a given dtype, mostly with crops and flips."""
     s = draw(sizes(**dict(N=3, H=9, W=9) | largest))
     n, height, width = s["N"], s["H"] + 1, s["W"] + 1
@@ -62,6 +64,7 @@ def color_cases(draw, dtypes=(np.uint8, np.uint16, np.float32), **largest) -> Ca
         "top": rng.integers(0, height - size[0] + 1, n), "left": rng.integers(0, width - size[1] + 1, n),
         "flip": rng.random(n) < 0.5,
     }
+    rgb = lay_out(rgb, draw(st.just("contiguous") if layout is None else layout))
     arguments = {"rgb": rgb, **{k: a for k, a in places.items() if draw(st.booleans())}}
     return Case("color", s, arguments, {"space": draw(st.sampled_from(sorted(color.CHANNELS))), "size": size})
 
@@ -73,9 +76,9 @@ def cases(op: str, **options) -> st.SearchStrategy[Case]:
     }[op](**options)
 
 
-def results(case: Case, backend: str = "reference", dtype: Any = np.float64) -> dict[str, Any]:
+def results(case: Case, backend: str = "reference", dtype: Any = np.float64, **options: Any) -> dict[str, Any]:
     """What the operation returns or changes, by name. dtype: of color's results."""
-    a, options = case.arguments, {**case.settings, "backend": backend}
+    a, options = case.arguments, {**case.settings, "backend": backend, **options}
     if case.op == "chroma_loss":
         return dict(zip(("loss", "dy"), chroma_loss.value_and_gradient(**a, **options)))
     if case.op == "class_loss":
@@ -99,9 +102,31 @@ def check_backend(
     rounded = case.converted(lambda k, a: a.astype(storage) if is_float(a.dtype) and not fixed else a)
     want = results(rounded.converted(lambda k, a: to_float64(a) if is_float(a.dtype) else a))
     got = results(rounded.converted(place), backend, storage)
-    for name, value in got.items():
-        allowed = scale * tolerance(arithmetic, length(case, name), value.dtype)
-        assert_close(f"{case.op} {name} {case.settings}", value, want[name], allowed, magnitude(case, name, want[name]))
+    assert_results(got, want, case, arithmetic, scale)
+
+
+def assert_results(got, want, case: Case, arithmetic: str = "float64", scale: float = 1.0) -> None:
+    """Every result wanted within the tolerance of its sums or of its roundings."""
+    for name, value in want.items():
+        allowed = scale * tolerance(arithmetic, length(case, name), got[name].dtype)
+        assert_close(f"{case.op} {name} {case.settings}", got[name], value, allowed, magnitude(case, name, value))
+
+
+def check_slopes(case: Case) -> None:
+    """Directional derivatives of a loss, whose gradient alone is multiplied by the scale."""
+    settings = {k: v for k, v in case.settings.items() if k != "scale"}
+    loss = lambda *a: case.module.value_and_gradient(*a, **settings)  # noqa: E731
+    check_loss(loss, case.arguments, wrt=list(case.arguments)[:1], operation=case.op)
+
+
+def check_out(case: Case) -> None:
+    """`out=` buffers are filled, returned and decide the dtype; results are the same as without them."""
+    want, names = results(case), BUFFERS[case.op]
+    buffers = tuple(np.full(want[name].shape, np.nan, np.float16) for name in names)
+    found = results(case, out=buffers if len(buffers) > 1 else buffers[0])
+    for name, buffer in zip(names, buffers):
+        assert found[name] is buffer
+        np.testing.assert_array_equal(buffer, want[name].astype(np.float16), err_msg=name)
 
 
 def length(case: Case, name: str) -> int:

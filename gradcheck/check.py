@@ -6,12 +6,13 @@ import numpy as np
 
 from . import directions as drawn
 from . import kinks, leaves, report, state
+from .doubt import excused
 from .errors import GradientError, OutOfDomain, Unproved
 from .options import Options
 from .pair import Pair, Point, Visit
 from .result import Result, Row
 from .ruler import Ruler
-from .slopes import ZERO, Found
+from .slopes import Found
 
 DRAWS = 4  # directions drawn for every one that is needed
 MOVES = (1e-3, 1e-3, 1e-2)  # of each element's size, for points at which no direction is smooth
@@ -180,6 +181,8 @@ class Check:
                 raise _NotSmooth(self._why(row.directions, slot.name))
             tolerance = self.tolerance * (FAVOR if favors else 1)
             if not found.is_right(tolerance):
+                found = excused(rulers[at][0], found)
+            if not found.is_right(tolerance):
                 raise self._wrong(rulers[at][0], found, row, at, tolerance)
             self._note(row, found, tolerance)
         return row
@@ -202,7 +205,7 @@ class Check:
         return report.wrong(self, ruler, found, row, at, tolerance)
 
     def _note(self, row: Row, found: Found, tolerance: float) -> None:
-        widened = found.slack / found.slope.scale if found.slope.scale and found.note != ZERO else 0.0
+        widened = found.slack / found.slope.scale if found.is_measured else 0.0
         row.error = max(row.error, found.error())
         row.tolerance = max(row.tolerance, tolerance + widened)
         row.directions += 1

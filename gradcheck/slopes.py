@@ -7,6 +7,7 @@ import numpy as np
 COARSE = 1e-2  # of the slope: what noise may be where rounding forbids more; the tolerance is widened and said
 CHANCE = 10.0  # by how much noise may fall when the step grows
 ZERO = "no change of y beyond rounding"
+HIDDEN = "saturated: a slope within rounding of the others"
 
 
 class Slope(NamedTuple):
@@ -79,7 +80,12 @@ class Found(NamedTuple):
     note: str = ""
 
     def error(self) -> float:
-        return self.slope.miss / self.slope.scale if self.slope.scale and self.note != ZERO else 0.0
+        return self.slope.miss / self.slope.scale if self.is_measured else 0.0
+
+    @property
+    def is_measured(self) -> bool:
+        """Rounding left something to compare."""
+        return self.slope.scale > 0 and self.note not in (ZERO, HIDDEN)
 
     def is_right(self, tolerance: float) -> bool:
         return self.slope.miss <= tolerance * self.slope.scale + self.slack < np.inf  # false for NaN

@@ -4,6 +4,7 @@ from tests.tools.mutations import of
 
 CLEAR, STATE = "tests/gradcheck/test_all_clear.py::", "tests/gradcheck/test_state.py::"
 FOUND = "tests/gradcheck/test_corpus_findings.py::"
+SATURATED = "tests/gradcheck/test_saturated.py::"
 CHECK, DOMAINS = "tests/gradcheck/test_check.py::", "tests/gradcheck/test_domains.py::"
 MUTATIONS = [
     *of(
@@ -61,6 +62,11 @@ MUTATIONS = [
         "gradcheck/gradients.py",
         ("float64 though code rounds inside", "pair.narrow() if isinstance(error, Unproved) else pair.reorder()",
          "pair.reorder()", FOUND + "test_what_rounds_in_secret_is_checked_in_the_dtypes_given"),
+    ),
+    *of(
+        "gradcheck/doubt.py",
+        ("what stands still at a small step is forgotten", "4 * u * norm", "0 * norm",
+         SATURATED + "test_nobody_is_accused_for_rounding"),
     ),
     *of(
         "gradcheck/adjoint.py",

@@ -112,7 +112,7 @@ def color_all(jobs: list[Job], chosen: argparse.Namespace) -> int:
     style = images.read(chosen.style) if chosen.style else None
     wishes = files.Wishes(style, chosen.saturation, chosen.blend, chosen.top, chosen.preview,
                           chosen.hints, how=How(chosen.page, chosen.white, chosen.strict),
-                          every_page=chosen.pages == "all")
+                          style_name=Path(chosen.style or "").name, every_page=chosen.pages == "all")
     failed = 0
     with tqdm(jobs, unit="photo", disable=None if len(jobs) > 1 else True) as bar:
         for job in bar:

@@ -1,5 +1,6 @@
 """Colors for a luminance: the network at a size it knows, its chroma at the picture's size."""
 
+import hashlib
 import math
 import os
 import threading
@@ -62,6 +63,8 @@ class Colorizer:
     max_memory leaves no room for the smallest tile.
     """
 
+    digest: str | None = None  # SHA-256 of the weights file
+
     def __init__(
         self, weights: str | os.PathLike | Network | None = None, backend: str | None = None,
         render_size: int | str | None = None, dtype: str | None = None, max_memory: int | None = None,
@@ -73,7 +76,10 @@ class Colorizer:
         if not isinstance(weights, Network):
             backend = backend or default_backend()
             dtype = dtype or default_dtype(backend)
-            weights = Network.load(weights or WEIGHTS, backend, dtype, array_module_of(backend))
+            source = Path(weights or WEIGHTS)
+            weights = Network.load(source, backend, dtype, array_module_of(backend))
+            with open(source, "rb") as file:
+                self.digest = hashlib.file_digest(file, "sha256").hexdigest()
         self.net, self.settings, self.max_memory = weights, weights.settings, max_memory
         by_default = 3 * self.settings.global_size or WITHOUT_GLOBAL
         self.render_size = None if render_size == FULL else int(render_size or by_default)

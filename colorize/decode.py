@@ -69,8 +69,11 @@ def of_tiff(file: BinaryIO, how: How) -> Decoded:
         file.seek(0)
         image = Image.open(file, formats=("TIFF",))
         if isinstance(image, TiffImageFile) and max(image.tag_v2.get(BITS, (1,))) <= 8:
+            turns = metadata.ORIENTATION in image.tag_v2
+            if not turns:
+                image.getexif()[metadata.ORIENTATION] = 1  # or Pillow looks for one in the XMP
             image.load()
-            return Decoded(image, planes_of(image), True)  # Pillow turns TIFF while loading, and only TIFF
+            return Decoded(image, planes_of(image), turns)  # Pillow turns TIFF while loading, and only TIFF
     except (Image.DecompressionBombError, MemoryError):
         raise
     except Exception as error:  # a kind that Pillow does not know, such as floats in color, or WebP in TIFF

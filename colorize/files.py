@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ltbc.colorize import hints, images, memory, preview
-from ltbc.colorize.colorizer import Colored, Colorizer
+from ltbc.colorize.colorizer import FULL, Colored, Colorizer
 from ltbc.colorize.errors import PLAINLY, How
 from ltbc.colorize.hints import Hint
 from ltbc.colorize.paths import Job
@@ -21,7 +21,8 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 class Wishes(NamedTuple):
     """style: a photograph whose global features are mixed in, by blend. top: how many scenes to name. preview: a
     labelled sheet instead of the photograph. hints: colors at places of the upright photograph. quality: of a JPEG, 1
-    to 100. how: the file is to be read. every_page: each page of it is colored, into a TIFF file."""
+    to 100. how: the file is to be read. style_name: of its file, for the history. every_page: each page of it is
+    colored, into a TIFF file."""
 
     style: Picture | None = None
     saturation: float = 1
@@ -31,6 +32,7 @@ class Wishes(NamedTuple):
     hints: Sequence[Hint] = ()
     quality: int = images.QUALITY
     how: How = PLAINLY
+    style_name: str = ""
     every_page: bool = False
 
 
@@ -79,9 +81,19 @@ def color_pages(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
 
 
 def color(job: Job, picture: Picture, colorizer: Colorizer, wishes: Wishes) -> Colored:
+    picture.metadata.made = recipe(colorizer, wishes)
     depth = images.depth(job.target, picture)
     style, saturation, blend = wishes.style, wishes.saturation, wishes.blend
     return colorizer.colorize(picture, *depth, style, saturation, blend, wishes.hints)
+
+
+def recipe(colorizer: Colorizer, wishes: Wishes) -> str:
+    """What makes the same colors again, for the file's history."""
+    weights = f"weights sha256:{colorizer.digest}" if colorizer.digest else "weights in memory"
+    words = [f"--render-size {colorizer.render_size or FULL}", f"--saturation {wishes.saturation:g}"]
+    words += [f"--style {wishes.style_name or '(a photograph)'} --blend {wishes.blend:g}"] if wishes.style else []
+    words += [f"--hint {hint}" for hint in wishes.hints]
+    return f"{weights}; {' '.join(words)} --backend {colorizer.net.backend} --dtype {colorizer.net.dtype}"
 
 
 def check_hints(job: Job, picture: Picture, wishes: Wishes) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
-from ltbc.colorize import decode, deep, metadata, tags
+from ltbc.colorize import decode, deep, iptc, metadata, tags
 from ltbc.colorize.decode import FORMATS
 from ltbc.colorize.errors import PLAINLY, How, ImageError
 from ltbc.colorize.luminance import deviation, srgb_profile
@@ -119,8 +119,7 @@ def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture, quality
     path = Path(path)
     kind = WRITE[path.suffix.lower()]
     if kind == "TIFF":
-        write_pages(path, [(pixels, picture)])
-        return []
+        return write_pages(path, [(pixels, picture)])
     dtype, white = depth(path, picture)
     notes = []
     if picture.dtype.itemsize > dtype.itemsize:
@@ -144,13 +143,14 @@ def holds_pages(path: Path) -> bool:
     return WRITE.get(path.suffix.lower()) == "TIFF"
 
 
-def write_pages(path: Path, pages: Iterable[tuple[np.ndarray, Picture]]) -> None:
+def write_pages(path: Path, pages: Iterable[tuple[np.ndarray, Picture]]) -> list[str]:
     """Writes a TIFF file of such pages; the rest as for `write`."""
     with whole_file(path) as file:
-        link = None
+        link, notes = None, list[str]()
         for pixels, picture in pages:
             said, (height, width) = picture.metadata, pixels.shape[:2]
             profile = srgb_profile() if said.profile else None
+            notes += texts_left_out("TIFF", said)
             pixels = picture.with_alpha(pixels, picture.white)
             try:
                 link = deep.add_page(file, pixels, said.tiff_directory(width, height), said.order, profile, link)
@@ -158,6 +158,7 @@ def write_pages(path: Path, pages: Iterable[tuple[np.ndarray, Picture]]) -> None
                 raise ImageError(f"{path}: {error}") from None
         if link is None:
             raise ImageError(f"{path}: was not written: none of the pages can be read")
+    return notes
 
 
 def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str], quality: int = QUALITY) -> bytes:
@@ -169,10 +170,12 @@ def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str], qu
     if kind == "BMP":
         notes.append("BMP holds no metadata: nothing in it says that the colors are estimated")
         return save(kind, pixels, options)
-    exif, xmp = tags.exif_block(said.described(width, height), said.order), said.described_xmp()
+    exif = tags.exif_block(said.described(width, height, kind == "WEBP"), said.order)
+    xmp = said.described_xmp(kind)
+    notes += texts_left_out(kind, said)
     options |= {"exif": exif, "xmp": xmp} | ({"icc_profile": profile} if profile else {})
     if kind == "PNG":
-        options["pnginfo"] = png_texts(said.text, options.pop("xmp"))
+        options["pnginfo"] = png_texts(said, options.pop("xmp"))
         if pixels.dtype == np.uint16:
             return deep.png_bytes(pixels, save(kind, np.zeros((1, 1, 3), np.uint8), options))
     elif kind == "WEBP":
@@ -180,9 +183,16 @@ def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str], qu
     else:
         options |= {"quality": quality, "subsampling": 0}
         if said.text.get("Comment"):
-            options["comment"] = said.text["Comment"]
+            options["comment"] = said.text["Comment"].encode("utf-8", "replace")
+        if resources := said.resources():
+            options["extra"] = b"Photoshop 3.0\0" + resources
         fit_jpeg(options, said, width, height, notes)
     return save(kind, pixels, options)
+
+
+def texts_left_out(kind: str, said: metadata.Metadata) -> list[str]:
+    left = [] if kind == "PNG" else said.texts_left_out()
+    return [f"{kind} has no place for its texts {', '.join(left)}"] if left else []
 
 
 def save(kind: str, pixels: np.ndarray, options: dict) -> bytes:
@@ -191,26 +201,31 @@ def save(kind: str, pixels: np.ndarray, options: dict) -> bytes:
     return file.getvalue()
 
 
-def png_texts(texts: dict[str, str], xmp: bytes) -> PngInfo:
+def png_texts(said: metadata.Metadata, xmp: bytes) -> PngInfo:
     info = PngInfo()
-    for key, value in ({"Warning": metadata.STATEMENT} | texts).items():
+    for key, value in ({"Warning": metadata.STATEMENT} | said.text).items():
         info.add_text(key, value)
+    if resources := said.resources():
+        info.add_text("Raw profile type iptc", iptc.hexadecimal("iptc", resources), zip=True)
     info.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
     return info
 
 
 def fit_jpeg(options: dict, said: metadata.Metadata, width: int, height: int, notes: list[str]) -> None:
-    """Leaves out what a JPEG segment is too short for: the camera's own notes, then all EXIF; XMP."""
+    """Leaves out what a JPEG segment is too short for: the camera's own notes, all EXIF; XMP; IPTC; the comment."""
     exif = said.described(width, height)
     inner = exif.get(tags.EXIF)
     if len(options["exif"]) > JPEG_SEGMENT and isinstance(inner, dict) and MAKER_NOTE in inner:
         exif[tags.EXIF] = {tag: entry for tag, entry in inner.items() if tag != MAKER_NOTE}
         options["exif"] = tags.exif_block(exif, said.order)
         notes.append("the camera's own notes in its EXIF data are too long for JPEG and were left out")
-    for name in ("exif", "xmp"):
-        if len(options[name]) > JPEG_SEGMENT:
+    names = {"exif": "EXIF data", "xmp": "XMP data", "extra": "IPTC data", "comment": "comment"}
+    for name in names:
+        if len(options.get(name, b"")) > JPEG_SEGMENT:
             del options[name]
-            notes.append(f"its {name.upper()} data is too long for JPEG and was left out")
+            notes.append(f"its {names[name]} is too long for JPEG and was left out")
+    if "extra" in options:
+        options["extra"] = b"\xff\xed" + (2 + len(options["extra"])).to_bytes(2, "big") + options["extra"]
 
 
 def too_large(error: Image.DecompressionBombError) -> str:

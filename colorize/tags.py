@@ -15,7 +15,7 @@ Directory = dict[int, "tuple[int, bytes] | Directory"]
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of each type's values
 WIDE = {13: "I", 16: "Q", 18: "Q"}  # types of offsets and of whole numbers of 64 bits, which only BigTIFF has
-BYTE, ASCII, SHORT, LONG, RATIONAL = 1, 2, 3, 4, 5
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 POINTERS = (EXIF, GPS, INTEROPERABILITY)
 LARGEST = 1 << 24  # bytes of values that one file may ask for

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ltbc.colorize import Colorizer, files, memory, metadata, tags
+from ltbc.colorize import Colorizer, files, memory, metadata, tags, xmp
 from ltbc.colorize import colorizer as colorizer_module
 from ltbc.colorize.images import read, write
 from ltbc.colorize.paths import Job
@@ -17,7 +17,7 @@ from ltbc.colorize.session import Choice, Session
 from ltbc.nn import Network, tiles
 from tests.tools import colorize_call
 from tests.tools.drawn import draw
-from tests.tools.picture_files import grey, luminance, network, profile_of, srgb, written
+from tests.tools.picture_files import PLACE, grey, luminance, network, profile_of, srgb, written
 
 call, weights = colorize_call.call, colorize_call.weights  # fixtures
 
@@ -77,7 +77,7 @@ def test_floats_become_sixteen_bits_in_png_and_eight_elsewhere(tmp_path):
 ])
 def test_long_xmp_and_jpeg(tmp_path, length, told):
     picture = from_pil(draw(0))
-    packet = metadata.XMP_EMPTY.replace(b"></rdf", b"><rdf:Description dc:rights='%s'/></rdf" % (b"x" * length))
+    packet = xmp.EMPTY.replace(b"></rdf", PLACE + b"dc:rights='%s'/></rdf" % (b"x" * length))
     picture.metadata.xmp = packet
     _, notes = written(tmp_path / "out.jpg", picture)
     assert [note for note in notes if "XMP" in note] == told

@@ -8,10 +8,10 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, PngImagePlugin
 
-from ltbc.colorize import images, metadata, tags
+from ltbc.colorize import images, metadata, tags, xmp
 from ltbc.colorize.images import read, write
 from tests.tools.drawn import draw
-from tests.tools.picture_files import WEIGHTS, color_of, grey, profile_of, rich_exif, srgb, write_tiff, written
+from tests.tools.picture_files import PLACE, WEIGHTS, color_of, grey, profile_of, rich_exif, srgb, write_tiff, written
 
 
 @pytest.mark.parametrize("source", [".jpg", ".png", ".webp", ".tif", "16.tif"])
@@ -37,7 +37,7 @@ def test_metadata_is_kept_and_says_that_the_colors_are_estimated(tmp_path, sourc
     assert exif[0x13B] == "José"
     inner, gps = exif.get_ifd(ExifTags.IFD.Exif), exif.get_ifd(ExifTags.IFD.GPSInfo)
     assert inner[0x9003] == "1911:05:01 10:00:00" and inner[0x927C] == b"maker\0note" * 9 and gps[1] == "N"
-    assert metadata.SOURCE_TYPE.encode() in metadata.xmp_of(colored.info)
+    assert xmp.ENHANCED.encode() in metadata.xmp_of(colored.info)
     if source != ".webp" and suffix != ".webp":
         assert round(float(colored.info["dpi"][0])) == 300
     write(target, color_of(target, again := read(target)), again)
@@ -87,7 +87,7 @@ def test_exif_of_older_png_files_is_kept(tmp_path):
 
 def test_a_tiff_that_pillow_does_not_know_keeps_profile_and_xmp(tmp_path):
     """Floats in color: its directory is all that is read of it."""
-    packet = metadata.XMP_EMPTY.replace(b"></rdf", b'><rdf:Description dc:rights="none"/></rdf')
+    packet = xmp.EMPTY.replace(b"></rdf", PLACE + b'dc:rights="none"/></rdf')
     linear = profile_of("rgb", whitepoint=[0.3127, 0.3290, 1], primaries=[0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1],
                         gamma=1.0)
     pixels = np.random.default_rng(0).uniform(0.3, 0.6, (9, 14, 3)).astype(np.float32)
@@ -99,7 +99,7 @@ def test_a_tiff_that_pillow_does_not_know_keeps_profile_and_xmp(tmp_path):
         written(tmp_path / name, picture)
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         found = file.pages.first.tags
-        assert found[700].value.count(b'dc:rights="none"') == found[700].value.count(b"DigitalSourceType") == 1
+        assert found[700].value.count(b'dc:rights="none"') == found[700].value.count(xmp.ENHANCED.encode()) == 1
         assert found[34675].value[16:20] == b"RGB " and found[270].value.endswith("; Harbor")
     colored = Image.open(tmp_path / "out.png")
     assert 'dc:rights="none"' in colored.text["XML:com.adobe.xmp"] and colored.info["icc_profile"][16:20] == b"RGB "
@@ -126,14 +126,14 @@ def test_a_statement_behind_other_words_is_not_made_again(tmp_path):
 def test_png_texts_comments_and_xmp_are_kept(tmp_path):
     info = PngImagePlugin.PngInfo()
     info.add_text("Author", "Zoë, 東京")
-    packet = metadata.XMP_EMPTY.replace(b"></rdf", b'><rdf:Description tiff:Orientation="6" dc:rights="none"/></rdf')
+    packet = xmp.EMPTY.replace(b"></rdf", PLACE + b'tiff:Orientation="6" dc:rights="none"/></rdf')
     info.add_itxt("XML:com.adobe.xmp", packet.decode())
     Image.fromarray(grey()).save(tmp_path / "in.png", pnginfo=info)
     written(tmp_path / "out.png", read(tmp_path / "in.png"))
     text = Image.open(tmp_path / "out.png").text
     assert text["Author"] == "Zoë, 東京" and text["Warning"] == metadata.STATEMENT
-    xmp = text["XML:com.adobe.xmp"]
-    assert 'dc:rights="none"' in xmp and metadata.SOURCE_TYPE in xmp and "Orientation" not in xmp
+    said = text["XML:com.adobe.xmp"]
+    assert 'dc:rights="none"' in said and xmp.ENHANCED in said and "Orientation" not in said
     draw(0).save(tmp_path / "in.jpg", comment="seen at noon")
     for name in ("out.png", "out.jpg"):
         written(tmp_path / name, read(tmp_path / "in.jpg"))

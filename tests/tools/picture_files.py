@@ -4,11 +4,13 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from ltbc.colorize import deep, tags
+from ltbc.colorize import deep, tags, xmp
 from ltbc.colorize.images import depth, write
 from ltbc.nn import Network
 
 WEIGHTS = np.array([0.212671, 0.715160, 0.072169])  # of linear sRGB in the luminance, Rec. 709
+PLACE = b"><rdf:Description " + b" ".join(  # what a packet's properties may stand in
+    f'xmlns:{prefix}="{name}"'.encode() for prefix, name in xmp.NAMESPACES.items()) + b' rdf:about="" '
 
 
 def luminance(codes):

@@ -10,7 +10,7 @@ def of(file: str, test: str, *rows: tuple[str, ...]) -> list[Mutation]:
 
 
 METADATA, TIFF = "tests/colorize/test_metadata.py::", "tests/colorize/test_tiff.py::"
-PAGES = "tests/colorize/test_pages.py::"
+PAGES, ARCHIVE = "tests/colorize/test_pages.py::", "tests/colorize/test_archive.py::"
 MUTATIONS = [
     *of(
         "colorize/deep.py", TIFF + "test_strips_make_up_the_picture",
@@ -44,6 +44,20 @@ MUTATIONS = [
         ("profile of floats in color ignored", "metadata.profile, metadata.xmp = value(exif, PROFILE_TIFF_TAG)",
          "metadata.profile, metadata.xmp = None",
          METADATA + "test_a_tiff_that_pillow_does_not_know_keeps_profile_and_xmp"),
+    ),
+    *of(
+        "colorize/xmp.py", ARCHIVE + "test_what_the_coloring_makes_untrue_is_replaced",
+        ("sizes of the old pixels kept", "for prefix, names in UNTRUE.items() for key", "for prefix, names in () for key"),
+        ("attributes kept", "                element.removeAttributeNS(namespace, name)", "                pass"),
+        ("what it was before forgotten", "if text and text != ENHANCED", "if not text"),
+        ("a history of its own beside the old one", "if not sequences:", "if True:",
+         ARCHIVE + "test_the_history_grows_and_tells_how_to_make_it_again"),
+    ),
+    *of(
+        "colorize/iptc.py", ARCHIVE + "test_captions_and_by_lines_are_kept",
+        ("captions forgotten", '120: "dc:description", ', ""),
+        ("old thumbnails kept", "KEPT = (0x03ED,", "KEPT = (0x03ED, 0x040C,"),
+        ("encodings guessed wrong", '(encoding or "utf-8", "cp1252")', '("cp1252", "utf-8")'),
     ),
     *of(
         "colorize/pages.py", PAGES + "test_the_full_picture_is_colored_and_not_its_preview",

@@ -5,9 +5,13 @@ from ltbc import program
 if __name__ == "__main__":
     program.begin()
 
+import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+
+if count := os.environ.get("LTBC_THREADS"):  # also of what NumPy calls, which looks at these as it is loaded
+    os.environ |= {"OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
 
 from bench import BenchError, CheckError
 

@@ -16,7 +16,7 @@ from bench import CheckError, options, results
 from bench.measure.calls import call, place
 from bench.measure.cases import Case, cases
 from bench.measure.check import Allowed, allowed, compare, reference
-from bench.measure.machine import machine
+from bench.measure.machine import where
 from bench.measure.work import inputs
 from ltbc.kernels.arrays import sum_dtype
 from ltbc.kernels.compare import element_errors, relative_error, to_float64
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     data = inputs(args.batch, args.size, args.size)
     exact = step(Network(args.width, global_size=args.size, dtype="float64"), data)
     table, diverged = results.Table(args.csv), False
-    print(f"{machine()['gpu'] or machine()['cpu']}; width {args.width:g}, {args.size}x{args.size}, batch {args.batch}")
+    print(f"{where()}; width {args.width:g}, {args.size}x{args.size}, batch {args.batch}", flush=True)
     for backend, dtype in pairs:
         found = layers(backend, dtype, exact, data, args)
         wrong = [row for row in found if row["mark"]]

@@ -1,6 +1,8 @@
 """Every operation at every layer shape, forward and backward: checked, then timed beside PyTorch, in turns.
 
 Caches are flushed before every run and weights prepared beforehand, as for a layer whose turn comes in a network.
+The rival is the fastest that PyTorch has for it: each of its dtypes and layouts is tried, those more than twice as
+slow as another one are dropped, and the others run in turns with ours.
 "matrix" is the share of the ceiling of products, counting those of the formula, "done" counting those that were done:
 Winograd's method needs fewer, so that the first may exceed 100 %. On a CPU the ceiling is that of registers.
 """
@@ -8,6 +10,7 @@ Winograd's method needs fewer, so that the first may exceed 100 %. On a CPU the 
 import argparse
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,14 +22,16 @@ from bench.measure.calls import arguments, call, place
 from bench.measure.cases import Case, cases
 from bench.measure.ceilings import Ceilings, ceilings
 from bench.measure.check import check, method_of
-from bench.measure.machine import core_count, machine
+from bench.measure.machine import where
 from bench.measure.timing import Events, Race, Spread, Wall, race
-from bench.torch.ops import configure, torch_calls
+from bench.measure.work import torch_device
+from bench.torch.ops import configure, emulated, promising, torch_calls
 from ltbc.nn.network import as_dtype
 
-COLUMNS = "{:<18} {:<12} {:<9} {:>9} {:>19} {:>8} {:>7} {:>6} {:>8} {:>7} {:>9} {:>6} {:>13} {}"
+COLUMNS = "{:<18} {:<12} {:<9} {:>9} {:>19} {:>8} {:>7} {:>6} {:>8} {:>7} {:>9} {:<22} {:>6} {:>13} {}"
 HEADER = ("operation", "layer", "work", "median", "20 to 80 %", "TFLOP/s", "matrix", "done", "GB/s", "memory",
-          "PyTorch", "ratio", "20 to 80 %", "")
+          "PyTorch", "its fastest", "ratio", "20 to 80 %", "")
+DROPPED = 2.0  # times the fastest one's time: a variant of PyTorch's that is not timed in turns
 SHORT = {"value_and_gradient": "both"}
 
 
@@ -34,15 +39,17 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     own = load(args.with_, args.op) if args.with_ else None
     pairs, table, failed = options.chosen(args), results.Table(args.csv), 0
-    print(f"{machine()['gpu'] or machine()['cpu']}, {core_count()} cores; width {args.width:g}, "
-          f"{args.size}x{args.size}, batch {args.batch}; ratio = PyTorch's time / ours")
+    print(f"{where()}; width {args.width:g}, {args.size}x{args.size}, batch {args.batch}; "
+          "ratio = PyTorch's time / ours", flush=True)
     for backend, dtype in pairs:
         configure(backend)
         found = [case for case in cases(options.settings(args), args.size, args.batch) if selected(case, args, own)]
         if not found:
             raise BenchError("no case has that operation, layer and work; `ltbc layers` lists the layers")
+        if slow := emulated(torch_device(backend)):
+            print(f"PyTorch: {slow}, and is not tried in it", flush=True)
         limits = ceilings(dtype, backend)
-        print(f"\n{backend} {dtype}; {limits.line()}\n{COLUMNS.format(*HEADER)}")
+        print(f"\n{backend} {dtype}; {limits.line()}\n{COLUMNS.format(*HEADER)}", flush=True)
         for case in found:
             try:
                 table.add(measure(case, backend, dtype, limits, own, args))
@@ -117,13 +124,30 @@ def measure(
             raise CheckError(f"{args.with_}: {error}") from None
         except Exception as error:
             raise BenchError(f"{args.with_}: {case.name}: {type(error).__name__}: {error}") from error
-    functions |= torch_calls(case, arrays, "cuda" if backend == "gpu" else "cpu")
-    found = race(functions, args.seconds, clock=Events() if backend == "gpu" else Wall())
+    clock = Events() if backend == "gpu" else Wall()
+    functions |= rivals(case, arrays, dtype, torch_device(backend), clock)
+    found = race(functions, args.seconds, clock=clock)
     rows = [row(case, name, found, backend, dtype, limits, args) for name in functions]
     for name, line in zip(functions, rows):
         if name in ("ours", "yours"):
             print_row(case, name, line, found)
     return rows
+
+
+def rivals(
+    case: Case, arrays: dict[str, np.ndarray], dtype: str, device: str, clock: Any
+) -> dict[str, Callable[[], Any]]:
+    """Of all that PyTorch has for the case, what is at most DROPPED times as slow as the fastest."""
+    dtypes = promising(device)
+    dtypes += [dtype] if dtype in ("float16", "float64") else []
+    functions, seconds = dict[str, Callable[[], Any]](), dict[str, float]()
+    for name, make in torch_calls(case, arrays, device, dtypes).items():
+        function = make()
+        clock.time(function)
+        seconds[name] = clock.time(function)
+        functions = {n: f for n, f in (functions | {name: function}).items()
+                     if seconds[n] <= DROPPED * min(seconds.values())}
+    return functions
 
 
 def row(
@@ -133,8 +157,8 @@ def row(
     times = found.times[name]
     t, low, high = Spread.of(times.seconds)
     traffic = case.bytes(as_dtype(dtype))
-    rivals = [n for n in found.times if n.startswith("torch")]
-    ratio = found.ratio(min(rivals, key=lambda n: found.times[n].median), name) if rivals else None
+    rival = fastest(found)
+    ratio = found.ratio(rival, name) if rival else None
     figures = {"ratio": ratio.median, "ratio_p20": ratio.low, "ratio_p80": ratio.high} if ratio else {}
     return {
         "command": "kernels", "backend": backend, "dtype": dtype, "op": case.op, "layer": case.layer, "work": case.work,
@@ -143,9 +167,15 @@ def row(
         "tflops": case.flops / t / 1e12, "gbytes_s": traffic / t / 1e9, "matrix_share": case.flops / t / limits.flops,
         "done_share": done(case, dtype) / t / limits.flops if name == "ours" and backend == "cpu" else None,
         "memory_share": traffic / t / limits.bytes, **figures,
+        "note": f"against {rival}" if rival and not name.startswith("torch") else None,
         "ceiling_tflops": limits.flops / 1e12, "ceiling_gbytes_s": limits.bytes / 1e9,
         "mark": (ratio or Spread(t, low, high)).mark(found.others),
     }
+
+
+def fastest(found: Race) -> str:
+    """Name of the fastest rival; "" where there is none."""
+    return min((n for n in found.times if n.startswith("torch")), key=lambda n: found.times[n].median, default="")
 
 
 def done(case: Case, dtype: str) -> float:
@@ -159,13 +189,14 @@ def done(case: Case, dtype: str) -> float:
 
 
 def print_row(case: Case, name: str, line: results.Row, found: Race) -> None:
-    rivals = [times.median for rival, times in found.times.items() if rival.startswith("torch")]
-    ratio = [f"{line['ratio']:.2f}", f"{line['ratio_p20']:.2f} to {line['ratio_p80']:.2f}"] if rivals else ["-", "-"]
+    rival = fastest(found)
+    ratio = [f"{line['ratio']:.2f}", f"{line['ratio_p20']:.2f} to {line['ratio_p80']:.2f}"] if rival else ["-", "-"]
     products = [f"{line['tflops']:.3f}", f"{line['matrix_share']:.0%}"] if case.flops else ["-", "-"]
     products.append(f"{line['done_share']:.0%}" if line["done_share"] else "-")
     print(COLUMNS.format(
         case.op if name == "ours" else "  yours", case.layer, SHORT.get(case.work, case.work),
         results.seconds(line["p50"]), f"{results.seconds(line['p20'])} to {results.seconds(line['p80'])}",
         *products, f"{line['gbytes_s']:.1f}", f"{line['memory_share']:.0%}",
-        results.seconds(min(rivals)) if rivals else "-", *ratio, line["mark"],
+        results.seconds(found.times[rival].median) if rival else "-", rival.removeprefix("torch ") or "-", *ratio,
+        line["mark"],
     ).rstrip(), flush=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench import BenchError
 from ltbc.kernels.dispatch import BACKENDS, implementation
-from ltbc.nn import Settings, default_backend
+from ltbc.nn import Settings, default_backend, default_dtype
 from ltbc.nn.backends import OPERATIONS, array_module_of, complete
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
@@ -32,7 +32,7 @@ def positive(kind: type, multiple: int = 1):
 def parser(command: str, description: str | None) -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog=f"python -m bench {command}", description=description)
     p.add_argument("--backend", nargs="+", choices=(*BACKENDS, "all"), help="default: the best of this machine")
-    p.add_argument("--dtype", nargs="+", choices=DTYPES, help="of activations and weights, default the backend's best")
+    p.add_argument("--dtype", nargs="+", choices=DTYPES, help="of activations and weights, default the program's own")
     p.add_argument("--width", type=positive(float), default=1.0, help="scales every channel count (default 1)")
     p.add_argument("--size", type=positive(int, 8), default=224, help="side of the pictures (default 224)")
     p.add_argument("--csv", type=Path, metavar="FILE", help="also write the rows into this file")
@@ -44,7 +44,8 @@ def settings(args: argparse.Namespace) -> Settings:
 
 
 def chosen(args: argparse.Namespace, every: bool = False) -> list[tuple[str, str]]:
-    """(backend, dtype) pairs to measure; without --dtype the first of each backend, or all where `every`.
+    """(backend, dtype) pairs to measure; without --dtype the program's own of each
+    backend, or all where `every`.
 
     Raises BenchError for a backend that cannot run here or a dtype that it does not have.
     """
@@ -57,7 +58,7 @@ def chosen(args: argparse.Namespace, every: bool = False) -> list[tuple[str, str
         has = OF_BACKEND[backend]
         if args.dtype and not set(args.dtype) & set(has) and "all" not in named:
             raise BenchError(f"backend {backend} has no {', '.join(args.dtype)}; choose of {', '.join(has)}")
-        wanted = [d for d in args.dtype if d in has] if args.dtype else has if every else has[:1]
+        wanted = [d for d in args.dtype if d in has] if args.dtype else has if every else (default_dtype(backend),)
         pairs += [(backend, dtype) for dtype in wanted]
     if not pairs:
         raise BenchError(f"no backend of this machine has {', '.join(args.dtype)}")

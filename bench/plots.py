@@ -12,7 +12,7 @@ import numpy as np  # noqa: E402
 from matplotlib.lines import Line2D  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: E402
 
-from bench.results import Row, seconds  # noqa: E402
+from bench.results import Row, rivals, seconds  # noqa: E402
 
 OURS, TORCH = "#1f6f8b", "#d98e3f"
 COLORS = {"conv3x3": "#1f6f8b", "upsample2x_conv3x3": "#7b3294", "linear": "#2ca25f", "fusion": "#c51b7d",
@@ -41,7 +41,7 @@ def roofline(rows: list[Row], path: Path) -> None:
     """FLOP/s over FLOPs a byte of every layer, beneath this machine's measured ceilings. rows: kernels', one dtype."""
     rows = [row for row in rows if row["tflops"]]
     ours = [row for row in rows if row["config"] == "ours"]
-    theirs = {(r["layer"], r["work"]): r for r in rows if r["config"] == "torch"}
+    theirs = rivals(rows)
     products, traffic = ours[0]["ceiling_tflops"], ours[0]["ceiling_gbytes_s"]
 
     def draw(figure: Any) -> None:
@@ -52,7 +52,7 @@ def roofline(rows: list[Row], path: Path) -> None:
         ax.plot([x[0], edge, x[1]], [x[0] * traffic / 1e3, products, products], color="black", linewidth=1.5, zorder=1)
         for row in ours:
             color, shape = COLORS[row["op"]], "o" if row["work"] == "forward" else "s"
-            rival = theirs.get((row["layer"], row["work"]))
+            rival = theirs.get((row["layer"], row["op"], row["work"]))
             if rival:
                 both = [row["tflops"], rival["tflops"]]
                 ax.plot([intensity(row)] * 2, both, color=color, alpha=0.3, linewidth=1)
@@ -88,7 +88,7 @@ def intensity(row: Row) -> float:
 def layers(rows: list[Row], path: Path) -> None:
     """Times of every layer, ours and PyTorch's, with their ratio. rows: kernels', one dtype."""
     ours = {(r["layer"], r["op"], r["work"]): r for r in rows if r["config"] == "ours" and r["tflops"]}
-    theirs = {(r["layer"], r["op"], r["work"]): r for r in rows if r["config"] == "torch"}
+    theirs = rivals(rows)
     names = list(dict.fromkeys(key[:2] for key in ours))
 
     def draw(figure: Any) -> None:

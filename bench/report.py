@@ -149,9 +149,10 @@ def slow_rows(kernels: Rows) -> list[str]:
     compared = [row for row in kernels if row["ratio"]]
     slow = sorted((row for row in compared if row["ratio"] < 1), key=lambda row: row["ratio"])
     first = kernels[0]
+    whose = "fastest" if compared and compared[0]["note"].startswith("against") else "at equal dtype and layout"
     named = ", ".join(f"{r['layer']} {r['work']} `{r['op']}` {r['ratio']:.2f}{'?' if r['mark'] else ''}" for r in slow)
     text = f"{first['backend']} {first['dtype']}, batch {first['batch']}: {len(compared) - len(slow)} of " \
-           f"{len(compared)} kernels are faster than PyTorch's at equal dtype and layout"
+           f"{len(compared)} kernels are faster than PyTorch's {whose}"
     return [text + (f"; slower are {named} (ratio; ? marks noisy ones)." if slow else "."), ""]
 
 

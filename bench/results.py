@@ -13,7 +13,7 @@ from ltbc.nn.weights import write_whole
 KEY = ("command", "backend", "dtype", "op", "layer", "work", "batch", "size", "width", "config", "quantity")
 FIGURES = ("p50", "p20", "p80", "rounds", "tflops", "gbytes_s", "matrix_share", "done_share", "memory_share",
            "ratio", "ratio_p20", "ratio_p80", "ceiling_tflops", "ceiling_gbytes_s", "tolerance", "mark", "note")
-CONDITIONS = ("cpu", "cores", "gpu", "python", "versions", "date", "commit")
+CONDITIONS = ("cpu", "cores", "threads", "gpu", "python", "versions", "date", "commit")
 FIELDS = (*KEY, *FIGURES, *CONDITIONS)
 Row = dict[str, Any]  # of FIELDS; times in seconds, memory in bytes, ratios PyTorch / ours
 
@@ -79,6 +79,16 @@ def read(path: str | Path) -> list[Row]:
                 except ValueError:
                     raise BenchError(f"{path}:{number}: {name} must be a number, got {row[name]!r}") from None
     return rows
+
+
+def rivals(rows: Iterable[Row]) -> dict[tuple[str, str, str], Row]:
+    """Of `kernels`' rows of one dtype the fastest one of PyTorch's by (layer, operation, work)."""
+    found: dict[tuple[str, str, str], Row] = {}
+    for row in rows:
+        key = row["layer"], row["op"], row["work"]
+        if row["config"].startswith("torch") and (key not in found or row["p50"] < found[key]["p50"]):
+            found[key] = row
+    return found
 
 
 def seconds(t: float) -> str:

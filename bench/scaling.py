@@ -19,7 +19,7 @@ import numpy as np
 
 from bench import BenchError, options, results
 from bench.measure import programs
-from bench.measure.machine import core_count, machine
+from bench.measure.machine import core_count, where
 from bench.measure.memory import peak
 from bench.measure.timing import Spread
 
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     ((args.backend, args.dtype), *more) = options.chosen(args)
     if more:
         raise BenchError("one backend and one dtype a run")
-    print(f"{machine()['gpu'] or machine()['cpu']}, {core_count()} cores; {args.backend} {args.dtype}")
+    print(f"{where()}; {args.backend} {args.dtype}", flush=True)
     print(COLUMNS.format(*HEADER).rstrip())
     table = results.Table(args.csv)
     for name in args.only:

@@ -13,7 +13,7 @@ from ltbc.nn.network import as_dtype
 SIDE = 3072  # of the matrices
 BYTES = 256 << 20  # of each array that is copied, several times any cache
 GPU_SIDE, GPU_BYTES = 8192, 2 << 30  # milliseconds each, beside which waiting for them is little
-SECONDS = 1.0  # for each of the candidates
+SECONDS = 1.0  # for each of the candidates; four times that where three runs take longer
 
 
 class Ceilings(NamedTuple):
@@ -36,12 +36,13 @@ class Ceilings(NamedTuple):
 def ceilings(
     dtype: str, backend: str = "cpu", side: int = SIDE, size: int = BYTES, seconds: float = SECONDS
 ) -> Ceilings:
-    """Measured now: a few seconds. dtype: bfloat16 or float32 (float64 on the reference)."""
+    """Measured now: a few seconds, also where products are slow: their matrices are then smaller. dtype: bfloat16 or
+    float32 (float64 on the reference)."""
     candidates = cpu_candidates
     if backend == "gpu":
         candidates, side, size = gpu_candidates, max(side, GPU_SIDE), max(size, GPU_BYTES)
-    products, traffic = candidates(dtype, side, size)
-    by_product = {name: 2 * side**3 / best(f, seconds) for name, f in products.items()}
+    products, traffic = candidates(dtype, side, size, seconds)
+    by_product = {name: count / best(f, seconds) for name, (count, f) in products.items()}
     if backend == "cpu":
         from ltbc.kernels.cpu.ceiling import operations_a_second
 
@@ -52,27 +53,39 @@ def ceilings(
 
 
 def best(function: Callable[[], Any], seconds: float) -> float:
-    """The shortest run within about that time (and three runs): a ceiling is what a machine can do undisturbed."""
+    """The shortest run within about that time, or of three within four times that: a ceiling is what a machine can do
+    undisturbed."""
     found: list[float] = []
     begun = time.perf_counter()
-    while len(found) < 3 or time.perf_counter() - begun < seconds:
+    while not found or (passed := time.perf_counter() - begun) < seconds or len(found) < 3 and passed < 4 * seconds:
         start = time.perf_counter()
         function()
         found.append(time.perf_counter() - start)
     return min(found)
 
 
-def cpu_candidates(dtype: str, side: int, size: int) -> tuple[dict, dict]:
-    """Functions by name: products; traffic with the arrays that each reads and writes."""
+def affordable(product: Callable[[int], Any], side: int, seconds: float) -> int:
+    """The side, halved up to three times where a product would take longer than that, by one of an eighth of it."""
+    small = side // 8
+    product(small)
+    begun = time.perf_counter()
+    product(small)
+    each = (time.perf_counter() - begun) / small**3
+    return next((s for s in (side, side // 2, side // 4) if each * s**3 <= seconds), small)
+
+
+def cpu_candidates(dtype: str, side: int, size: int, seconds: float) -> tuple[dict, dict]:
+    """Functions by name, each with what it does: operations of products; arrays that are read and written."""
     import torch
 
     kind = getattr(torch, dtype)
+    side = affordable(lambda n: torch.mm(*(torch.ones(n, n, dtype=kind) for _ in range(2))), side, seconds)
     a, b = (torch.randn(side, side).to(kind) for _ in range(2))
     out = torch.empty(side, side, dtype=kind)
-    products = {f"torch.mm {dtype}": lambda: torch.mm(a, b, out=out)}
+    products = {f"torch.mm {dtype}": (2 * side**3, lambda: torch.mm(a, b, out=out))}
     if dtype != "bfloat16":
         x, y = a.numpy(), b.numpy()
-        products[f"numpy {dtype}"] = lambda: np.matmul(x, y)
+        products[f"numpy {dtype}"] = 2 * side**3, lambda: np.matmul(x, y)
     u, v, w = (torch.ones(size // 4) for _ in range(3))
     p, q = u.numpy(), v.numpy()
     traffic = {
@@ -82,7 +95,7 @@ def cpu_candidates(dtype: str, side: int, size: int) -> tuple[dict, dict]:
     return products, traffic
 
 
-def gpu_candidates(dtype: str, side: int, size: int) -> tuple[dict, dict]:
+def gpu_candidates(dtype: str, side: int, size: int, seconds: float) -> tuple[dict, dict]:
     """The same with CuPy, and with PyTorch, which may know a faster product of cuBLAS."""
     import cupy
 
@@ -95,10 +108,10 @@ def gpu_candidates(dtype: str, side: int, size: int) -> tuple[dict, dict]:
 
     a, b = (cupy.random.standard_normal((side, side), cupy.float32).astype(as_dtype(dtype)) for _ in range(2))
     u, v = cupy.ones(size // 4, cupy.float32), cupy.zeros(size // 4, cupy.float32)
-    products = {f"cupy.matmul {dtype}": done(lambda: cupy.matmul(a, b))}
+    products = {f"cupy.matmul {dtype}": (2 * side**3, done(lambda: cupy.matmul(a, b)))}
     if find_spec("torch"):
         import torch
 
         p, q = (torch.randn(side, side, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
-        products[f"torch.mm {dtype}"] = done(lambda: torch.mm(p, q))
+        products[f"torch.mm {dtype}"] = 2 * side**3, done(lambda: torch.mm(p, q))
     return products, {"copy": (2, done(lambda: cupy.copyto(v, u))), "triad": (3, done(lambda: cupy.add(u, v, out=v)))}

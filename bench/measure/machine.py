@@ -9,6 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench import BenchError
+from ltbc.kernels.cpu.cores import cores as usable_cores
+
 ZEN = {  # family, models by sixteens
     "Zen": (23, (0, 1, 2, 5)), "Zen 2": (23, (3, 6, 7, 9, 10)), "Zen 3": (25, (0, 2, 4, 5)),
     "Zen 4": (25, (1, 6, 7, 10)), "Zen 5": (26, (0, 1, 2, 4, 6, 7)),
@@ -18,9 +21,10 @@ PACKAGES = ("numpy", "numba", "torch", "cupy-cuda13x", "triton", "scipy", "jax")
 
 @cache
 def machine() -> dict[str, Any]:
-    """Name of the processor, number of cores, versions of what computes, date and commit of this checkout."""
+    """Name of the processor, numbers of cores and threads, versions of what computes, date and commit of this one."""
     return {
-        "cpu": cpu_name(), "cores": core_count(), "gpu": gpu_name(), "python": platform.python_version(),
+        "cpu": cpu_name(), "cores": core_count(), "threads": thread_count(), "gpu": gpu_name(),
+        "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := version_of(name))},
         "date": date.today().isoformat(), "commit": commit(),
     }
@@ -88,6 +92,21 @@ def cores() -> set[int]:
 
 def core_count() -> int:
     return len(cores())
+
+
+def thread_count() -> int:
+    """Threads that either side computes on: LTBC_THREADS, else as many as this process may use cores. Raises BenchError
+    for a number that is none."""
+    wanted = os.environ.get("LTBC_THREADS") or str(usable_cores())
+    if not wanted.isdecimal() or not int(wanted):
+        raise BenchError(f"LTBC_THREADS must be a number from 1 on, got {wanted!r}")
+    return int(wanted)
+
+
+def where() -> str:
+    """The first words of every command's header: what runs here, on how many threads."""
+    found = machine()
+    return found["gpu"] or f"{found['cpu']}, {found['cores']} cores, {found['threads']} threads"
 
 
 def cache_bytes() -> int:

@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bench.torch import network as torch_network
+from bench.torch.ops import slowness
 from ltbc.nn import Network
 
 RHO = 0.95
@@ -36,16 +37,14 @@ class Config(NamedTuple):
         return ", ".join(filter(None, ("torch " + self.mode, self.layout, self.how, self.optimizer)))
 
 
-def configs(work: str, quick: bool = False, device: str = "cpu", only: str = "") -> list[Config]:
+def configs(work: str, quick: bool = False, device: str = "cpu", modes: Sequence[str] = MODES) -> list[Config]:
     """In the order in which they are worth their time; compiled ones take minutes to make.
 
     On a CPU first those that are the fastest as a rule, one of every other kind, then those that repeat a kind.
 
     A compiled step takes the optimizer that is the faster one of the eager step: it is not part of what is compiled.
-    only: one of MODES, to which the others are not compared.
+    modes: MODES, the most promising one first.
     """
-    if only:
-        return [config for config in configs(work, quick, device) if config.mode == only]
     if device != "cpu":
         optimizer = "foreach" * (work == "step")
         eager = [Config(mode, layout, how, optimizer) for how in ("graph", "eager")
@@ -53,21 +52,22 @@ def configs(work: str, quick: bool = False, device: str = "cpu", only: str = "")
         compiled = [Config(mode, "channels_last", how) for how in ("compiled", MAX) for mode in MODES[:2]]
         return eager if quick else eager + compiled
     if work == "forward":
-        eager = [Config("bf16 model", layout, "jit frozen") for layout in LAYOUTS]
-        eager += [Config(mode, layout) for mode, layout in product(MODES, LAYOUTS)]
+        first = next(mode for mode in modes if mode != "bf16 autocast")  # which torch.jit cannot freeze
+        eager = [Config(first, layout, "jit frozen") for layout in LAYOUTS]
+        eager += [Config(mode, layout) for mode, layout in product(modes, LAYOUTS)]
     else:
-        choices = product(("foreach", "loop"), MODES, LAYOUTS)
+        choices = product(("foreach", "loop"), modes, LAYOUTS)
         eager = [Config(mode, layout, "eager", optimizer) for optimizer, mode, layout in choices]
-    compiled = [Config(mode, layout, "compiled") for layout, mode in product(LAYOUTS, MODES)]
-    return sorted(eager if quick else eager + compiled, key=repeats_a_kind)
+    compiled = [Config(mode, layout, "compiled") for layout, mode in product(LAYOUTS, modes)]
+    return sorted(eager if quick else eager + compiled, key=lambda config: repeats_a_kind(config, modes[0]))
 
 
-def repeats_a_kind(config: Config) -> bool:
+def repeats_a_kind(config: Config, promising: str) -> bool:
     """Whether a configuration differs only in layout or optimizer from another one that is tried before it."""
-    if config.mode == "bf16 model" and config.how != "compiled":
+    if config.mode == promising and config.how != "compiled":
         return config.optimizer == "loop" and config.layout == "contiguous"
     return config.layout == "contiguous" or config.optimizer == "loop" or (
-        config.how == "compiled" and config.mode != "bf16 model")
+        config.how == "compiled" and config.mode != promising)
 
 
 def refusal(config: Config, device: str) -> str:
@@ -83,6 +83,8 @@ class TorchSide:
 
     def __init__(self, net: Network, data: dict[str, np.ndarray], device: str = "cpu") -> None:
         self.net, self.device = net, device  # net: of NumPy arrays
+        slow = device == "cpu" and slowness(device, torch.get_num_threads())["bfloat16"] > 1
+        self.promising = MODES[::-1] if slow else MODES
         self.x, self.target = (torch_network.nchw(data[k]).to(device) for k in ("luminance", "chroma"))
         self.labels = torch.from_numpy(data["labels"]).to(device)
         self.models: dict[tuple, torch.nn.Module] = {}

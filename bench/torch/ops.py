@@ -1,6 +1,9 @@
-"""The same calls in PyTorch: equal dtype, channels_last, its own backward of its own forward."""
+"""The same calls in PyTorch, in every dtype and layout that may be its fastest; its own backward of its own forward."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -8,30 +11,77 @@ import torch
 import torch.nn.functional as F
 
 from bench.measure.cases import Case
-from bench.measure.machine import core_count
+from bench.measure.machine import thread_count
 from bench.torch.network import activate
 
 Tensor = torch.Tensor
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+EMULATED = 8.0  # times slower than float32: a dtype that this machine has no instructions for
 
 
-def torch_calls(case: Case, arrays: dict[str, np.ndarray], device: str = "cpu") -> dict[str, Callable[[], Any]]:
-    """Functions by name that do in PyTorch what the case does, on the same values; empty where it has nothing alike."""
-    tensors = {name: tensor(x, device) for name, x in arrays.items()}
-    if case.op == "adadelta":
-        return {f"torch {how}": adadelta(tensors, case.options["rho"], how == "foreach") for how in ("foreach", "loop")}
+def torch_calls(
+    case: Case, arrays: dict[str, np.ndarray], device: str = "cpu", dtypes: Iterable[str] = ("float32",)
+) -> dict[str, Callable[[], Callable[[], Any]]]:
+    """What makes functions, by name, that do in PyTorch what the case does, on the same values, rounded to each of the
+    dtypes and in each layout; empty where it has nothing alike."""
     if case.op == "color":
         return {}
+    if case.op == "adadelta":
+        return {f"torch {how}": lambda how=how: adadelta(  # type: ignore[misc]
+            tensors(arrays, device), case.options["rho"], how == "foreach") for how in ("foreach", "loop")}
+    if case.op.endswith("_loss"):
+        return {"torch float32": lambda: torch_call(case, tensors(arrays, device))}
+    layouts = LAYOUTS if any(x.ndim == 4 for x in arrays.values()) else {"": torch.contiguous_format}
+    return {
+        " ".join(filter(None, ("torch", dtype, name))):
+            lambda dtype=dtype, name=name: torch_call(  # type: ignore[misc]
+                case, tensors(arrays, device, getattr(torch, dtype), layouts[name]))
+        for dtype, name in product(dtypes, layouts)
+    }
+
+
+def torch_call(case: Case, tensors: dict[str, Tensor]) -> Callable[[], Any]:
     forward, inputs = forward_of(case, tensors)
     if case.work == "forward":
-        return {"torch": without_gradients(forward, inputs)}
+        return without_gradients(forward, inputs)
     if case.work == "backward":
-        return {"torch": backward(forward, inputs, case, tensors["dy"])}
-    return {"torch": value_and_gradient(forward, inputs)}
+        return backward(forward, inputs, case, tensors["dy"])
+    return value_and_gradient(forward, inputs)
+
+
+@cache
+def slowness(device: str, threads: int) -> dict[str, float]:
+    """How many times as long as in the faster one a small convolution takes PyTorch in bfloat16 and in float32."""
+    seconds = {}
+    for dtype in ("bfloat16", "float32"):
+        kind = getattr(torch, dtype)
+        x, w = torch.ones(1, 64, 28, 28, dtype=kind, device=device), torch.ones(64, 64, 3, 3, dtype=kind, device=device)
+        runs = []
+        with torch.no_grad():
+            for _ in range(4):
+                begun = time.perf_counter()
+                F.conv2d(x, w, padding=1).sum().item()
+                runs.append(time.perf_counter() - begun)
+        seconds[dtype] = min(runs[1:])
+    return {dtype: t / min(seconds.values()) for dtype, t in seconds.items()}
+
+
+def promising(device: str) -> list[str]:
+    """Dtypes of PyTorch's, the fastest first, without those that this machine only emulates."""
+    found = slowness(device, torch.get_num_threads())
+    return sorted((dtype for dtype in found if found[dtype] <= EMULATED), key=found.__getitem__)
+
+
+def emulated(device: str) -> str:
+    """A few words about dtypes that are not worth trying; "" where there are none."""
+    found = slowness(device, torch.get_num_threads())
+    return ", ".join(f"{dtype} takes it {times:.0f} times as long as its fastest dtype on a small convolution"
+                     for dtype, times in found.items() if times > EMULATED)
 
 
 def configure(backend: str) -> None:
-    """As many threads as there are cores; on a GPU the TF32 setting of our kernels, and cuDNN's own search."""
-    torch.set_num_threads(core_count())
+    """As many threads as ours has; on a GPU the TF32 setting of our kernels, and cuDNN's own search."""
+    torch.set_num_threads(thread_count())
     if backend == "gpu":
         from bench.measure.timing import one_stream
         from ltbc.kernels.gpu import launch
@@ -41,13 +91,22 @@ def configure(backend: str) -> None:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = launch.precision() == "tf32"
 
 
-def tensor(x: np.ndarray, device: str) -> Tensor:
-    """A copy of x; `[N, H, W, C]` becomes `[N, C, H, W]` in channels_last, weights `[Cout, Cin, 3, 3]` likewise."""
+def tensors(
+    arrays: dict[str, np.ndarray], device: str, dtype: torch.dtype | None = None,
+    layout: torch.memory_format = torch.channels_last,
+) -> dict[str, Tensor]:
+    return {name: tensor(x, device, dtype, layout, weights=name == "w") for name, x in arrays.items()}
+
+
+def tensor(
+    x: np.ndarray, device: str, dtype: torch.dtype | None, layout: torch.memory_format, weights: bool
+) -> Tensor:
+    """A copy of x, floats in that dtype; `[N, H, W, C]` becomes `[N, C, H, W]`, weights `[Cout, Cin, 3, 3]`."""
     t = torch.from_numpy(x.view(np.int16)).view(torch.bfloat16) if x.dtype.name == "bfloat16" else torch.from_numpy(x)
-    t = t.to(device, copy=True)
-    if t.ndim == 4 and t.shape[:2] == (3, 3):
-        return t.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
-    return t.permute(0, 3, 1, 2) if t.ndim == 4 else t
+    t = t.to(device, dtype if t.is_floating_point() else None, copy=True)
+    if t.ndim < 4:
+        return t
+    return t.permute(*((3, 2, 0, 1) if weights else (0, 3, 1, 2))).contiguous(memory_format=layout)
 
 
 def forward_of(case: Case, t: dict[str, Tensor]) -> tuple[Callable[..., Tensor], list[Tensor]]:
@@ -61,7 +120,7 @@ def forward_of(case: Case, t: dict[str, Tensor]) -> tuple[Callable[..., Tensor],
     if case.op == "chroma_loss":
         return lambda y: F.mse_loss(y, t["target"]), [t["y"]]
     if case.op == "upsample2x":
-        x = t["x"] if "x" in t else t["dy"][:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+        x = t["x"] if "x" in t else F.avg_pool2d(t["dy"], 2)  # of the right size and layout; values do not matter
         return lambda x: F.interpolate(x, scale_factor=2), [x]
     act, w = case.options["activation"], t["w"]
     b = t["b"].to(w.dtype) if "b" in t else torch.zeros(w.shape[0 if w.ndim == 4 else 1], dtype=w.dtype)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench import gpu, tune
+from bench import BenchError, gpu, options, tune
 from bench.measure import machine
 from bench.measure.cases import cases
 from bench.measure.gpu_cases import cases as gpu_cases
@@ -52,6 +52,25 @@ def test_a_cpu_is_named_with_what_it_can(fields, levels, name, monkeypatch):
     monkeypatch.setattr(machine, "levels", lambda: levels)
     monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
     assert machine.cpu_name() == name
+
+
+@pytest.mark.parametrize("wanted, threads", [("3", 3), ("", 5), ("many", None), ("0", None)])
+def test_threads_are_those_that_are_wanted(wanted, threads, monkeypatch):
+    monkeypatch.setenv("LTBC_THREADS", wanted)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 5)
+    if threads:
+        assert machine.thread_count() == threads
+        return
+    with pytest.raises(BenchError, match=f"LTBC_THREADS must be a number from 1 on, got '{wanted}'"):
+        machine.thread_count()
+
+
+@pytest.mark.parametrize("level, dtype", [("bf16", "bfloat16"), ("", "float32")])
+def test_the_default_dtype_is_the_programs(level, dtype, monkeypatch):
+    monkeypatch.setattr("ltbc.kernels.cpu.machine.LEVEL", LEVEL._replace(bf16=level))
+    asked = SimpleNamespace(backend=["cpu"], dtype=None)
+    assert options.chosen(asked) == [("cpu", dtype)]
+    assert options.chosen(asked, every=True) == [("cpu", "bfloat16"), ("cpu", "float32")]
 
 
 def test_levels_are_those_of_the_backend(monkeypatch):

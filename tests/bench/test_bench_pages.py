@@ -59,6 +59,8 @@ def test_slower_kernels_are_named_the_slowest_first():
                     "are low.3 forward `conv3x3` 0.50, low.2 forward `conv3x3` 0.90? (ratio; ? marks noisy ones).")
     (text, _) = report.slow_rows(KERNELS[:1])
     assert text.endswith("1 of 1 kernels are faster than PyTorch's at equal dtype and layout.")
+    (text, _) = report.slow_rows([KERNELS[0] | {"note": "against torch float32 contiguous"}])
+    assert text.endswith("1 of 1 kernels are faster than PyTorch's fastest.")
 
 
 def test_the_kernels_table():

@@ -1,15 +1,18 @@
 """What benchmarks make of the runs of a configuration, a step, a program, from given seconds and bytes."""
 
 import json
+import time
 from itertools import count
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from bench import BenchError, network, scaling
 from bench.measure import memory, programs, timing, trials
 from bench.measure import work as network_work
+from bench.torch import stopping
 from bench.torch.configs import Config
 from tests.bench.test_bench_times import Clock, made_up_time
 
@@ -22,29 +25,104 @@ def ticks(monkeypatch):
 CONFIG = Config("float32", "channels_last")
 
 
-@pytest.mark.parametrize("seconds, patience, shortest, runs", [
-    ([9.0, 3.0, 2.0, 4.0, 5.0, 1.0, 0.5], 100.0, 1.0, 6), ([9.0, 3.0, 2.0], 1.0, 9.0, 1),
-    ([0.5, 3.0, 2.0], 1.0, 3.0, 2),
+@pytest.mark.parametrize("seconds, patience, best, shortest, runs", [
+    ([9.0, 3.0, 2.0, 4.0, 5.0, 1.0, 0.5], 100.0, 0.0, 1.0, 6), ([9.0, 3.0, 2.0], 1.0, 0.0, 9.0, 1),
+    ([0.5, 3.0, 2.0], 1.0, 0.0, 3.0, 2), ([9.0, 3.0, 2.0], 100.0, 1.4, 3.0, 2),
+    ([9.0, 0.3, 0.3, 0.3, 0.3, 0.3], 100.0, 0.1, 0.3, 5),
 ])
-def test_a_trial_takes_the_shortest_run_after_the_first(seconds, patience, shortest, runs, ticks, monkeypatch):
+def test_a_trial_takes_the_shortest_run_after_the_first(seconds, patience, best, shortest, runs, ticks, monkeypatch):
+    """Until it is clear, from a second of runs, that they take more than twice the best time."""
     monkeypatch.setattr(trials, "refusal", lambda *_: "")
     side = SimpleNamespace(device="cpu", work=lambda work, config: "a")
     clock = Clock(a=seconds)
-    assert trials.trial("forward", CONFIG, side, clock, patience) == (shortest, "a")
+    assert trials.trial("forward", CONFIG, side, clock, patience, best, 1e9) == (shortest, "a")
     assert len(clock.log) == runs
 
 
 def test_a_trial_that_fails_says_why(monkeypatch):
     monkeypatch.setattr(trials, "refusal", lambda config, device: "no compiler")
-    with pytest.raises(BenchError, match="^no compiler$"):
-        trials.trial("forward", CONFIG, SimpleNamespace(device="cpu"), None, 1.0)
+    with pytest.raises(BenchError, match="^not tried: no compiler$"):
+        trials.trial("forward", CONFIG, SimpleNamespace(device="cpu"), None, 1.0, 0.0, 1e9)
     monkeypatch.setattr(trials, "refusal", lambda *_: "")
 
     def fails(work, config):
         raise RuntimeError("first line\nsecond")
 
-    with pytest.raises(BenchError, match="^RuntimeError: first line$"):
-        trials.trial("forward", CONFIG, SimpleNamespace(device="cpu", work=fails), None, 1.0)
+    with pytest.raises(BenchError, match="^not tried: RuntimeError: first line$"):
+        trials.trial("forward", CONFIG, SimpleNamespace(device="cpu", work=fails), None, 1.0, 0.0, 1e9)
+
+
+BF16, AUTOCAST, FLOAT32 = "bf16 model", "bf16 autocast", "float32"
+
+
+def tried(monkeypatch, seconds, end=1e9, work="forward", quick=False):
+    """What `trials` makes of the seconds that configurations would take, by their mode; -1: would be stopped."""
+    took, order = made_up_time(monkeypatch, trials), []
+    took.step = 0.0
+
+    def trial(work, config, side, clock, patience, best, end):
+        order.append(config)
+        t = seconds(config)
+        took.now += abs(t)
+        if t < 0:
+            raise trials.TooSlow
+        return t, config.name
+
+    monkeypatch.setattr(trials, "trial", trial)
+    side = SimpleNamespace(device="cpu", promising=(FLOAT32, AUTOCAST, BF16))
+    return trials.trials(work, side, None, quick, end, lambda *_: None), order
+
+
+def test_where_bfloat16_is_emulated_float32_is_tried_first_and_bfloat16_once(monkeypatch):
+    for emulated in (30.0, -5.0):  # measured, or stopped on its way
+        found, order = tried(monkeypatch, lambda c, t=emulated: 1.0 if c.mode == FLOAT32 else t)
+        assert order[0].mode == FLOAT32 and [c.mode for c in order].count(BF16) == 1
+        assert {c.mode for c in found.functions} == {FLOAT32} and {c.how for c in found.functions} == {
+            "eager", "jit frozen", "compiled"}
+        assert {c.mode for c in found.left_out} == {BF16, AUTOCAST} and len(found.notes) == 14
+        said = {note for c, note in found.notes.items() if c.mode == BF16}
+        assert all(note.startswith(("dropped: ", "not tried: torch bf16 ")) for note in said) and len(said) == 2
+
+
+def test_twice_as_slow_is_dropped_but_an_arithmetic_only_by_four_times(monkeypatch):
+    found, _ = tried(monkeypatch, lambda c: {FLOAT32: 1.0, AUTOCAST: 2.5, BF16: 1.9}[c.mode])
+    assert {c.mode for c in found.functions} == {FLOAT32, BF16} and not found.left_out and len(found.seconds) == 14
+    assert {note for c, note in found.notes.items() if c.mode == AUTOCAST} == {
+        "dropped: 2.5 times as slow as the fastest so far"}
+
+
+def test_a_slow_form_of_the_fastest_arithmetic_does_not_keep_its_others_away(monkeypatch):
+    found, _ = tried(monkeypatch, lambda c: 9.0 if (c.mode, c.how) == (FLOAT32, "eager") else 1.0)
+    assert not found.left_out and len(found.notes) == 14
+
+
+def test_what_there_is_no_time_for_is_left_out_but_never_the_first(monkeypatch):
+    found, order = tried(monkeypatch, lambda c: 1.0, end=-1.0)
+    assert len(order) == len(found.functions) == 1 and len(found.left_out) == 13
+    found, order = tried(monkeypatch, lambda c: 1.0, end=5.5)
+    assert len(order) == 4  # another eager one may take two seconds, a compiled one twenty
+    assert set(found.notes.values()) == {trials.IN_TURNS, "not tried: no time left (--minutes)"}
+    found, _ = tried(monkeypatch, lambda c: -1.0, end=0.5)
+    assert not found.functions and not found.seconds and len(found.left_out) == 14
+
+
+def test_pytorch_is_stopped_between_its_operations_forward_and_backward():
+    w = torch.ones(4, 4, requires_grad=True)
+    with stopping.Until(time.perf_counter() + 100):
+        y = (w @ w).sum()
+    with pytest.raises(stopping.TooSlow), stopping.Until(0.0):
+        y.backward()
+    with pytest.raises(stopping.TooSlow), stopping.Until(0.0):
+        w @ w
+    (w @ w).sum().backward()  # as if nothing had been
+
+
+def test_as_many_finalists_as_there_is_time_for(monkeypatch):
+    times = {CONFIG._replace(layout=name): t for name, t in (("a", 1.1), ("b", 1.0), ("c", 1.15), ("d", 1.3))}
+    found = trials.Tried(times, dict.fromkeys(times, None), {}, [])
+    for left, layouts in ((100.0, "bac"), (3 * 3.15, "ba"), (1.0, "b")):
+        assert [c.layout for c in network.finalists(found, 1.0, left)] == list(layouts)
+    assert network.finalists(trials.Tried({}, {}, {}, []), 1.0, 9.0) == []
 
 
 def test_the_fastest_has_the_least_seconds():

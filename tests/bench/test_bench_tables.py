@@ -12,6 +12,7 @@ from bench.measure.cases import Case, cases
 from bench.measure.ceilings import Ceilings
 from bench.measure.check import Allowed, allowed, compare
 from bench.measure.timing import Race, Times
+from bench.measure.trials import IN_TURNS, Tried
 from bench.torch.configs import Config
 from ltbc.kernels.compare import tolerance
 from ltbc.kernels.cpu.machine import LEVEL
@@ -101,7 +102,8 @@ def race(others=0.0, **seconds):
 
 CASE = Case("linear", "l", "forward", 2, {"x": (2, 3), "w": (3, 4), "b": (4,)}, {"y": (2, 4)}, {"y": 3},
             flops=8_000_000, options={"activation": "relu"})
-KNOWN = race(ours=[2e-6, 3e-6, 4e-6, 5e-6, 6e-6], torch=[8e-6, 9e-6, 16e-6, 15e-6, 12e-6], torch_loop=[1.0] * 5)
+KNOWN = race(ours=[2e-6, 3e-6, 4e-6, 5e-6, 6e-6], torch_float32=[8e-6, 9e-6, 16e-6, 15e-6, 12e-6],
+             torch_bfloat16=[1.0] * 5)
 
 
 def test_a_kernels_row():
@@ -111,12 +113,12 @@ def test_a_kernels_row():
         "batch": 2, "size": 32, "width": 0.125, "config": "ours", "quantity": "seconds", "p50": 4e-6, "p20": 2.8e-6,
         "p80": 5.2e-6, "rounds": 5, "tflops": 2.0, "gbytes_s": 0.030, "matrix_share": 0.5, "done_share": 0.5,
         "memory_share": 3e-4, "ratio": 3.0, "ratio_p20": 2.8, "ratio_p80": 4.0 - 0.8, "ceiling_tflops": 4.0,
-        "ceiling_gbytes_s": 100.0, "mark": "noisy",
+        "ceiling_gbytes_s": 100.0, "mark": "noisy", "note": "against torch float32",
     }
     ratios = np.array([4, 3, 4, 3, 2.0])
     wanted |= dict(zip(("ratio_p20", "ratio_p80"), np.quantile(ratios, (0.2, 0.8))))
     assert row == {k: pytest.approx(v) if isinstance(v, float) else v for k, v in wanted.items()}
-    theirs = kernels.row(CASE, "torch", KNOWN, "cpu", "float32", LIMITS, ARGS)
+    theirs = kernels.row(CASE, "torch float32", KNOWN, "cpu", "float32", LIMITS, ARGS)
     assert theirs["ratio"] == 1 and theirs["p50"] == 12e-6 and theirs["done_share"] is None
     assert theirs["tflops"] == pytest.approx(2 / 3)
 
@@ -128,40 +130,49 @@ def test_a_kernels_line(capsys):
     case = Case(**{**vars(CASE), "flops": 0})
     kernels.print_row(case, "yours", kernels.row(case, "yours", alone, "gpu", "float32", LIMITS, ARGS), alone)
     first, second = (line.split() for line in capsys.readouterr().out.splitlines())
-    assert " ".join(first) == ("linear l forward 4.00 us 2.80 us to 5.20 us 2.000 50% 50% 0.0 0% 12.0 us "
+    assert " ".join(first) == ("linear l forward 4.00 us 2.80 us to 5.20 us 2.000 50% 50% 0.0 0% 12.0 us float32 "
                                "3.00 2.80 to 4.00 busy 25%")
-    assert second == "yours l forward 2.00 ms 2.00 ms to 2.00 ms - - - 0.0 0% - - -".split()
+    assert second == "yours l forward 2.00 ms 2.00 ms to 2.00 ms - - - 0.0 0% - - - -".split()
 
 
 CONFIGS = [Config(*names) for names in (
     ("bf16 model", "channels_last"), ("float32", "contiguous"), ("float32", "channels_last"))]
 
 
-def test_what_network_reports(capsys):
+def test_what_network_reports():
     fast, second, third = (c.name for c in CONFIGS)
+    other = CONFIGS[0]._replace(how="compiled")
     final = Race({"ours": Times(np.array([1.0, 2, 3, 4, 5])), second: Times(np.array([3.0, 3, 3, 4, 5]) * 4),
                   fast: Times(np.array([2.0, 4, 6, 8, 10]))}, 0.0)
     table, lines = results.Table(None), []
-    times = {third: 9.0, second: 12.0, fast: 6.0}
-    notes = dict.fromkeys(times, "shortest of some runs") | {"torch other": "not measured: no time left (--minutes)"}
-    found = network.report("forward", 8, ARGS, final, {}, times, notes, CONFIGS[:2], lambda *t: lines.append(*t), table)
+    notes = dict.fromkeys(CONFIGS, IN_TURNS) | {other: "not tried: no time left (--minutes)"}
+    tried = Tried(dict(zip(CONFIGS, (6.0, 12.0, 9.0))), {}, notes, [other])
+    found, winner = network.report("forward", 8, ARGS, final, {}, tried, lambda *t: lines.append(*t), table)
     assert [" ".join(line.split()) for line in lines] == [
-        "forward 8 ours 3.00 s noisy",
-        f"{fast} 6.00 s 2.00 2.00 to 2.00",
-        f"{third} 9.00 s 3.00 not in turns",
+        "forward 8 ours, in turns with 3.00 s noisy", f"{fast} 6.00 s 2.00 2.00 to 2.00 the fastest of those tried",
         f"{second} 12.0 s 4.00 4.00 to 7.20 noisy",
-        "torch other - not measured: no time left (--minutes)",
     ]
-    assert found["best"] == CONFIGS[0]
-    assert found["json"] | {"machine": 0} == {
+    assert winner == CONFIGS[0]
+    assert found | {"machine": 0} == {
         "machine": 0, "work": "forward", "batch": 8, "ours_s": 3.0, "torch_s": {fast: 6.0, second: 12.0, third: 9.0},
-        "ratio_best": 2.0, "spread": [2.0, 2.0]}
+        "ratio_best": 2.0, "spread": [2.0, 2.0], "best": fast, "of": "of those tried"}
     figures = [(r["config"], *map(r.get, ("p50", "p20", "p80", "ratio", "mark"))) for r in table.rows]
     assert figures == [
         ("ours", 3.0, pytest.approx(1.8), pytest.approx(4.2), 2.0, ""), (fast, 6.0, 3.6, 8.4, None, ""),
-        (third, 9.0, None, None, None, None), (second, 12.0, 12.0, pytest.approx(16.8), None, "noisy"),
-        ("torch other", None, None, None, None, None),
+        (second, 12.0, 12.0, pytest.approx(16.8), None, "noisy"),
+        (third, 9.0, None, None, None, None), (other.name, None, None, None, None, None),
     ]
+    assert [r["note"] for r in table.rows] == ["of those tried", IN_TURNS, IN_TURNS, IN_TURNS, notes[other]]
+    found, _ = network.report("forward", 8, ARGS, final, {}, tried._replace(left_out=[]), print, results.Table(None))
+    assert found["of"] == "of all"
+
+
+def test_a_race_without_rivals_is_said(capsys):
+    final = Race({"ours": Times(np.array([1.0, 1.0]))}, 0.0)
+    found, winner = network.report("forward", 8, ARGS, final, {}, Tried({}, {}, {}, [CONFIGS[0]]), print,
+                                   results.Table(None))
+    assert winner is None and found["ratio_best"] is None and found["spread"] is None
+    assert "no configuration of PyTorch was done in the time" in capsys.readouterr().out
 
 
 def test_where_a_steps_time_goes(monkeypatch):
@@ -189,15 +200,16 @@ def test_rows_of_peak_memory(monkeypatch):
 
     monkeypatch.setattr(network, "peak", peak)
     table, lines = results.Table(None), []
-    found = [{"work": "step", "batch": 8, "best": CONFIGS[0]}]
-    network.memory(found, ARGS, 1e12, lambda *t: lines.append(*t), table)
+    network.memory("step", 8, CONFIGS[0], ARGS, 1e12, lambda *t: lines.append(*t), table)
     assert asked == [("ours", "step", 8), (list(CONFIGS[0]), "step", 8)]
     ours, theirs = table.rows
     assert ours["p50"] == 3 << 29 and ours["quantity"] == "bytes" and ours["config"] == "ours"
     assert theirs["note"] == "not measured: memory of step: killed" and "p50" not in theirs
-    assert lines[1] == f"step         8  ours 1.50 GiB, {CONFIGS[0].name} not measured"
-    network.memory(found, ARGS, 0.0, lambda *t: lines.append(*t), table)
+    assert lines[0].endswith(f" ours 1.50 GiB, {CONFIGS[0].name} not measured: memory of step: killed")
+    network.memory("step", 8, CONFIGS[0], ARGS, 0.0, lambda *t: lines.append(*t), table)
     assert table.rows[-1]["note"] == "not measured: no time left (--minutes)" and len(asked) == 2
+    network.memory("step", 8, None, ARGS, 1e12, lambda *t: lines.append(*t), table)
+    assert len(asked) == 3 and table.rows[-1]["config"] == "ours"
 
 
 def test_errors_of_diff():

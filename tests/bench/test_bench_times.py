@@ -135,17 +135,31 @@ def test_the_ceiling_is_the_fastest_run_of_the_best_candidate(monkeypatch, ticks
         seconds = iter(took[name])
         return lambda: setattr(ticks, "now", ticks.now + next(seconds))
 
-    products, traffic = ({"slow": candidate("slow"), "fast": candidate("fast")},
+    products, traffic = ({"slow": (2e9, candidate("slow")), "fast": (2e9, candidate("fast"))},
                          {"copy": (2, candidate("copy")), "read": (1, candidate("read"))})
-    monkeypatch.setattr(ceilings, "cpu_candidates", lambda dtype, side, size: (products, traffic))
+    monkeypatch.setattr(ceilings, "cpu_candidates", lambda *_: (products, traffic))
     found = ceilings.ceilings("float32", "reference", side=1000, size=10**9, seconds=1.0)
     assert found == (2e9 / 0.5, 2e9 / 0.25, "fast", "copy")
     assert found.line() == "ceilings measured: 0.004 TFLOP/s (fast), 8 GB/s (copy)"
     assert found.limit(8e9, 8e9) == 2.0 and found.limit(8e9, 32e9) == 4.0
 
 
+@pytest.mark.parametrize("small, side", [(1e-3, 3072), (3e-3, 1536), (0.02, 768), (0.11, 768), (0.2, 384), (58.0, 384)])
+def test_slow_products_are_smaller_ones(small, side, ticks):
+    """384 of a side of 3072, in a second: three runs of 3072 in emulated bfloat16 would take minutes."""
+    ticks.step = 0.0
+    assert ceilings.affordable(lambda n: setattr(ticks, "now", ticks.now + small), 3072, 1.0) == side
+
+
+@pytest.mark.parametrize("seconds, runs", [([0.3] * 9, 4), ([1.0] * 9, 3), ([1.9] * 9, 3), ([5.0] * 9, 1)])
+def test_a_ceiling_has_an_upper_time(seconds, runs, ticks):
+    ticks.step, done = 0.0, iter(seconds)
+    ceilings.best(lambda: setattr(ticks, "now", ticks.now + next(done)), 1.0)
+    assert len(list(done)) == 9 - runs
+
+
 def test_what_registers_alone_can_do_is_a_ceiling_too(monkeypatch):
-    monkeypatch.setattr(ceilings, "cpu_candidates", lambda *_: ({"mm": None}, {"copy": (2, None)}))
+    monkeypatch.setattr(ceilings, "cpu_candidates", lambda *_: ({"mm": (2.0, None)}, {"copy": (2, None)}))
     monkeypatch.setattr(ceilings, "best", lambda function, seconds: 1.0)
     for most, by in ((3.0, "registers only"), (1.0, "mm")):
         monkeypatch.setattr("ltbc.kernels.cpu.ceiling.operations_a_second", lambda dtype, seconds, most=most: most)
@@ -153,7 +167,9 @@ def test_what_registers_alone_can_do_is_a_ceiling_too(monkeypatch):
 
 
 def test_traffic_counts_what_each_candidate_reads_and_writes(monkeypatch):
-    _, traffic = ceilings.cpu_candidates("float32", 8, 4096)
+    products, traffic = ceilings.cpu_candidates("float32", 8, 4096, 1.0)
+    assert {name: count for name, (count, _) in products.items()} == {"torch.mm float32": 2 * 8**3,
+                                                                     "numpy float32": 2 * 8**3}
     assert {name: times for name, (times, _) in traffic.items()} == {"copy": 2, "numpy copy": 2, "triad": 3, "read": 1}
     for _, run in traffic.values():
         run()

@@ -124,8 +124,10 @@ FIRST = [
          TIMES + "test_the_ceiling_is_the_fastest_run_of_the_best_candidate"),
         ("the worst candidate is the ceiling", "max(by_product, key", "min(by_product, key",
          TIMES + "test_the_ceiling_is_the_fastest_run_of_the_best_candidate"),
-        ("a product counted as one operation", "2 * side**3", "side**3",
-         TIMES + "test_the_ceiling_is_the_fastest_run_of_the_best_candidate"),
+        ("a product counted as one operation", 'products = {f"torch.mm {dtype}": (2 * side**3,', 'products = {f"torch.mm {dtype}": (side**3,',
+         TIMES + "test_traffic_counts_what_each_candidate_reads_and_writes"),
+        ("slow products as large as others", "if each * s**3 <= seconds)", "if True)",
+         TIMES + "test_slow_products_are_smaller_ones"),
         ("registers not asked", 'if backend == "cpu":', "if False:",
          TIMES + "test_what_registers_alone_can_do_is_a_ceiling_too"),
     ),
@@ -139,7 +141,7 @@ FIRST = [
     ),
     *of(
         "bench/kernels.py",
-        ("the slowest rival", "ratio = found.ratio(min(rivals,", "ratio = found.ratio(max(rivals,",
+        ("the slowest rival", "return min((n for n in found.times", "return max((n for n in found.times",
          TABLES + "test_a_kernels_row"),
         ("share of memory for share of products", '"matrix_share": case.flops / t / limits.flops',
          '"matrix_share": traffic / t / limits.bytes', TABLES + "test_a_kernels_row"),
@@ -163,15 +165,17 @@ FIRST = [
 REST = [
     *of(
         "bench/network.py",
-        ("the slowest finalist wins", "winner = min(finalists", "winner = max(finalists",
+        ("the slowest finalist wins", "winner = min(finals,", "winner = max(finals,",
          TABLES + "test_what_network_reports"),
-        ("ours / theirs not in turns", "medians[name] / ours.median", "ours.median / medians[name]",
+        ("of all, though some were left out", "[OF_THOSE] * bool(tried.left_out or args.quick)", "[OF_THOSE] * bool(args.quick)",
          TABLES + "test_what_network_reports"),
     ),
     *of(
         "bench/measure/trials.py",
         ("the first run counts", "return min(runs[1:]), function", "return min(runs), function",
          RUNS + "test_a_trial_takes_the_shortest_run_after_the_first"),
+        ("emulated arithmetic tried in all its forms", "if best and seconds > HOPELESS * best and", "if False and",
+         RUNS + "test_where_bfloat16_is_emulated_float32_is_tried_first_and_bfloat16_once"),
     ),
     *of(
         "bench/measure/memory.py",

@@ -2,7 +2,7 @@
 
     python lessons/3_phases.py
 
-The mathematics stands in kernels/upsample2x_conv3x3/README.md. In one dimension first.
+The mathematics stands in kernels/upsample2x_conv3x3/README.md. In one dimension first. At the end: what to try.
 """
 
 import sys
@@ -29,7 +29,7 @@ for h in (2, 3):
     print(f"  z[{h}] sees large[{h - 1}..{h + 1}] = {padded[h : h + 3]}: {slow[h]:.0f}")
 
 # Two of three always see copies of one pixel, and which two depends only on whether h is even or odd. So add their
-# weights first: v[p] are the two weights of phase p, p = 0 for even, 1 for odd h. Equation (9).
+# weights first: v[p] are the two weights of phase p, p = 0 for even, 1 for odd h. Equation (b).
 v = {0: np.array([w[0], w[1] + w[2]]), 1: np.array([w[0] + w[1], w[2]])}
 print("\nsummed weights: even", v[0], " odd", v[1])
 padded = np.pad(x, 1)
@@ -46,7 +46,7 @@ dz = np.array([1.0, 2, 3, 4, 5, 6, 7, 8])
 padded = np.pad(dz, 1)
 dlarge = np.array([padded[h : h + 3] @ w[::-1] for h in range(8)])
 slow_dx = dlarge[0::2] + dlarge[1::2]
-# The fast way: four outputs see pixel h, z[2h-1] .. z[2h+2]; one window of four taps at stride 2. Equation (10).
+# The fast way: four outputs see pixel h, z[2h-1] .. z[2h+2]; one window of four taps at stride 2. Equation (c).
 window = np.array([v[1][1], v[0][1], v[1][0], v[0][0]])
 padded = np.pad(dz, 1)
 fast_dx = np.array([padded[2 * h : 2 * h + 4] @ window for h in range(4)])
@@ -63,7 +63,7 @@ print("dw slow", slow_dw, " fast", fast_dw, " equal:", np.array_equal(slow_dw, f
 # Two dimensions: rows and columns choose their phase independently, so there are four. Which taps make up each v?
 letters = "abcd"
 for p, q in ((0, 0), (0, 1), (1, 0), (1, 1)):
-    print(f"phase p={p} q={q}: taps of w by the v[u, v] that they are summed into (a b / c d)")
+    print(f"phase p={p} q={q}: taps of w by the v[u, t] that they are summed into (a b / c d)")
     for r in range(3):
         print("   ", " ".join(letters[2 * ((r + 1 - p) // 2) + (s + 1 - q) // 2] for s in range(3)))
 
@@ -74,3 +74,5 @@ y = upsample2x_conv3x3.forward(image, weights, np.zeros(3), "none")
 image_large = np.pad(image.repeat(2, 1).repeat(2, 2), [(0, 0), (1, 1), (1, 1), (0, 0)])
 slow = sum(image_large[:, r : r + 8, s : s + 10] @ weights[r, s] for r in range(3) for s in range(3))
 print("\nin two dimensions, equal:", np.allclose(y, slow))
+# Try: "x = np.array([1.0, 2, 3, 4])" -> "x = np.array([0.0, 1, 0, 0])" shows what sees x[1]: "0. 100. 110.  11.   1."
+# Try: "w[0], w[1] + w[2]]" -> "w[0] + w[1], w[2]]" takes phase 1's sets for phase 0: "equal: False"

@@ -28,11 +28,10 @@ w, b = rng.normal(size=(6, 3)).astype("float32"), rng.normal(size=3).astype("flo
 
 # A GPU runs many *programs* of this kernel at once. Each computes a tile of y: BLOCK_P pixels of an image x BLOCK_O
 # outputs. Sides are powers of two; what sticks out is masked: loads give 0 there, stores do nothing.
-TILE = {"BLOCK_P": 8, "BLOCK_C": 4, "BLOCK_O": 4, "num_warps": 4}
+TILE = dict(BLOCK_P=8, BLOCK_C=4, BLOCK_O=4, num_warps=4)
 launch.pick = lambda rows, **sizes: dict(TILE)
-SOURCE = open(gpu.__file__).read().split("\n")
-HIDDEN = {"CG", "CM", "COUT", "ACTIVATION", "PRECISION", *TILE}
-programs, seen, arrived = [], {}, []
+SOURCE, HIDDEN = open(gpu.__file__).read().split("\n"), {"CG", "CM", "COUT", "ACTIVATION", "PRECISION", *TILE}
+programs, seen = [], {}
 
 
 def spell(value):
@@ -66,15 +65,16 @@ def watch(frame, event, argument):
 sys.settrace(watch)
 y = fusion.forward(mid, vector, w, b, "sigmoid", backend="gpu")
 sys.settrace(None)
-print(f"\n{len(programs)} programs ran: one for each image, since a tile of {TILE['BLOCK_P']} holds its 6 pixels.")
+size, count = TILE["BLOCK_P"], len(programs) // 2
+print(f"\n{2 * count} programs ran: {count} for each image of 6 pixels; masks hide {count * size - 6} more.")
 print(f"Largest difference to the reference: {abs(y - fusion.forward(mid, vector, w, b, 'sigmoid')).max():.1e}\n")
 
-# Backward. Every pixel got a copy of one vector; copies add up backward: equations (10), (3) and (4).
+# Backward. Every pixel got a copy of one vector; copies add up: equations (d), (3) and (4).
 dy = rng.normal(size=y.shape).astype("float32")
 dz = (dy * y * (1 - y)).reshape(2, 6, 3)  # pixels as rows; sigmoid' = y (1 - y)
-slow = sum(dz[:, p] @ w[:2].T for p in range(6))  # the gradient of each pixel's copy, then their sum
-s = dz.sum(1)  # adding first: one vector an image is all that the global half needs of dz
+slow, s = sum(dz[:, p] @ w[:2].T for p in range(6)), dz.sum(1)  # multiplying first; adding first: one vector an image
 _, dglobal, dw, _ = fusion.backward(dy, mid, vector, w, y, "sigmoid")
 print(f"dglobal: six products, added {slow[0]}, one product of the sum {(s @ w[:2].T)[0]}")
 print("equal to the project's:", np.allclose(s @ w[:2].T, dglobal), np.allclose(vector.T @ s, dw[:2]))
-# Try: BLOCK_P = 4 (how many programs now, and what does the mask hide?), BLOCK_C = 2 (how often do the loops run?).
+# Try: "BLOCK_P=8" -> "BLOCK_P=4" takes smaller tiles: "4 programs ran: 2 for each image" and "masks hide 2"
+# Try: "BLOCK_C=4" -> "BLOCK_C=2" loops over the channels, two at once: "= [8x2]"

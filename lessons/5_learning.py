@@ -35,37 +35,35 @@ def pictures(count):
     return rgb * rng.uniform(0.8, 1, (count, 1, 1, 1)).astype(np.float32), labels
 
 
-def bar(value, largest, width=50):
+def bar(value, largest, width=40):
     return "#" * round(width * min(1, value / largest))
 
 
 # The network sees luminance, and is compared with the two color channels a*, b* at half the size.
 net = Network(width=1 / 16, classes=CLASSES, global_size=SIDE, fusion="relu", seed=1)
-optimizer = Adadelta(net, lr=5)  # 1 would do, in twice as many steps
+optimizer = Adadelta(net, lr=5)  # why 5: kernels/adadelta/README.md, "two regimes"
 print(f"{net.parameters.flat.size:,} parameters, in {len(net.layers)} layers\n\nstep  chroma loss")
-
-for step in range(641):
+for step in range(4001):
     rgb, labels = pictures(8)
     luminance, target = color.encode(rgb)
-    # Forward, loss, backward: fills net.gradients. alpha weighs the scenes; with the paper's 1/300 it takes longer
-    losses = net.loss_and_gradients(luminance, target, labels, alpha=0.1)
-    optimizer.step()  # Adadelta: moves every parameter, kernels/adadelta/README.md
-    if step == 0:
-        first = losses["chroma"]
+    net.loss_and_gradients(luminance, target, labels, alpha=0.1)  # forward, loss, backward: fills net.gradients
+    optimizer.step()  # moves every parameter
     if step % 80 == 0:
-        print(f"{step:4}  {losses['chroma']:.5f} {bar(losses['chroma'], first)}")
+        rgb, labels = pictures(64)  # what has it learned so far? On new pictures:
+        luminance, target = color.encode(rgb)
+        chroma, logits = net.forward(luminance)
+        loss, right = ((chroma - target) ** 2).mean(), np.mean(logits.argmax(1) == labels)
+        print(f"{step:4}  {loss:.5f} {bar(loss, 0.02):40} {right:4.0%} of the scenes")
+        if right == 1 and loss < 0.0035:
+            break  # how many steps that takes differs from seed to seed
 
-# What it has learned, on new pictures: the mean color above and below the horizon, and the scene.
-rgb, labels = pictures(64)
-luminance, target = color.encode(rgb)
-chroma, logits = net.forward(luminance)
 names = {"sky": slice(0, 4), "ground": slice(12, 16)}
-print("\nmean a*, b* (true)")
+print("\nmean a*, b* above and below the horizon (true)")
 for label, scene in enumerate(CLASSES):
     for part, rows in names.items():
         ours, true = (220 * c[labels == label][:, rows].mean((0, 1, 2)) - 110 for c in (chroma, target))
         print(f"  {scene} {part:7} {ours[0]:6.1f} {ours[1]:6.1f}   ({true[0]:6.1f} {true[1]:6.1f})")
-print(f"scenes named rightly: {np.mean(logits.argmax(1) == labels):.0%}")
+print(f"scenes named rightly: {right:.0%}")
 
 if find_spec("matplotlib"):
     import matplotlib.image
@@ -76,3 +74,5 @@ if find_spec("matplotlib"):
     sheet = np.concatenate([np.concatenate(list(row), 1) for row in (grey, shown, rgb[:8])])
     matplotlib.image.imsave("runs/lesson_5.png", sheet.repeat(4, 0).repeat(4, 1))
     print("runs/lesson_5.png shows grey, ours, true, from top to bottom")
+# Try: "lr=5" -> "lr=1" takes about twice as many steps: "scenes named rightly: 100%"
+# Try: "seed=1" -> "seed=2" begins elsewhere, and gets there: "scenes named rightly: 100%"

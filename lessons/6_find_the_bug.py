@@ -3,7 +3,7 @@
     python lessons/6_find_the_bug.py
 
 Read what the checker says, find the error, mend it here, run again, until all five are right. The forward functions are
-right. (Solutions: tests/test_lessons.py.)
+right. (Solutions: tests/test_lessons.py.) To write backward passes yourself: python -m lessons.
 """
 
 import sys

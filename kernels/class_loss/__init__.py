@@ -1,11 +1,11 @@
-"""Cross entropy of scene classes, and its gradient in the same pass. K classes, labels k[n].
+"""Cross entropy of scene classes, and its gradient in the same pass. K classes, labels l[n].
 
-    softmax:  loss = 1/N sum_n -log p[n,k[n]],  p[n] = softmax(z[n])                                          (1)
+    softmax:  loss = 1/N sum_n -log p[n,l[n]],  p[n] = softmax(z[n])                                          (1)
               dz   = scale/N (p - onehot)                                                                     (2)
     sigmoid:  loss = 1/N sum_n sum_c -(t log p + (1-t) log(1-p)),  p = sigmoid(z[n,c]), t = onehot[n,c]       (3)
               dz   = scale/N (p - t)                                                                          (4)
 
-    z (logits) [N, K]      labels [N] of an integer dtype, 0 <= label < K      loss: array of shape []      dz as z
+    z (logits) [N, K]      labels l [N] of an integer dtype, 0 <= label < K      loss: array of shape []      dz as z
 
 The loss is float32, or float64 for float64. `scale` multiplies the gradient only. Source: the paper, section 3.3,
 equation (5) writes the softmax form; the summary speaks of a sigmoid output, which is the second form: one cross

@@ -1,13 +1,13 @@
 """The fusion layer: one global vector an image joins the mid-level features at every pixel.
 
-    y[n,i,j,o] = act(b[o] + sum over g of global_[n,g] w[g,o] + sum over c of mid[n,i,j,c] w[Cg+c,o])           (1)
+    y[n,i,j,o] = act(b[o] + sum over k of global_[n,k] w[k,o] + sum over c of mid[n,i,j,c] w[Cg+c,o])           (1)
 
 The first sum is the same at every pixel: it is computed once an image.
 
     dz = dy * act'(z), the derivative taken from y                                                              (2)
     s[n,o] = sum over i, j of dz[n,i,j,o]                                                                       (3)
-    dmid[n,i,j,c] = sum over o of dz[n,i,j,o] w[Cg+c,o]          dglobal[n,g] = sum over o of s[n,o] w[g,o]     (4)
-    dw[Cg+c,o] = sum over n, i, j of mid[n,i,j,c] dz[n,i,j,o]    dw[g,o] = sum over n of global_[n,g] s[n,o]    (5)
+    dmid[n,i,j,c] = sum over o of dz[n,i,j,o] w[Cg+c,o]          dglobal[n,k] = sum over o of s[n,o] w[k,o]     (4)
+    dw[Cg+c,o] = sum over n, i, j of mid[n,i,j,c] dz[n,i,j,o]    dw[k,o] = sum over n of global_[n,k] s[n,o]    (5)
     db[o] = sum over n of s[n,o]                                                                                (6)
 
     mid [N, H, W, Cm]      global_ [N, Cg]      w [Cg + Cm, Cout]      b [Cout]      y [N, H, W, Cout]

@@ -2,17 +2,17 @@
 
     y = act(b + conv(upsample2x(x), w)), computed as four 2x2 convolutions of x, one for each output phase (p, q):
 
-    z[n, 2i+p, 2j+q, o] = b[o] + sum over u, v in {0, 1} and c of  x[n, i+p+u-1, j+q+v-1, c] * v_pq[u,v,c,o]   (1)
-    v_pq[u,v] = sum over r in R[p][u], s in R[q][v] of w[r,s]                                                  (2)
+    z[n, 2i+p, 2j+q, o] = b[o] + sum over u, t in {0, 1} and c of  x[n, i+p+u-1, j+q+t-1, c] * v_pq[u,t,c,o]   (1)
+    v_pq[u,t] = sum over r in R[p][u], s in R[q][t] of w[r,s]                                                  (2)
     R[0] = {0}, {1, 2}      R[1] = {0, 1}, {2}
 
 Of the three rows that a 3x3 window covers in the upsampled image, two are copies of the same row of x: their
 weights are summed beforehand. 4 * 4 products a pixel of x instead of 4 * 9.
 
     dz = dy * act'(z), the derivative taken from y                                                             (3)
-    dx[n,h,k,c]   = sum over p, q, u, v, o with h = i+p+u-1, k = j+q+v-1 of  dz[n,2i+p,2j+q,o] v_pq[u,v,c,o]   (4)
-    dv_pq[u,v,c,o] = sum over n, i, j of  x[n, i+p+u-1, j+q+v-1, c] dz[n,2i+p,2j+q,o]                          (5)
-    dw[r,s]       = sum over p, q of  dv_pq[u,v] with r in R[p][u], s in R[q][v]                               (6)
+    dx[n,h,k,c]   = sum over p, q, u, t, o with h = i+p+u-1, k = j+q+t-1 of  dz[n,2i+p,2j+q,o] v_pq[u,t,c,o]   (4)
+    dv_pq[u,t,c,o] = sum over n, i, j of  x[n, i+p+u-1, j+q+t-1, c] dz[n,2i+p,2j+q,o]                          (5)
+    dw[r,s]       = sum over p, q of  dv_pq[u,t] with r in R[p][u], s in R[q][t]                               (6)
     db[o]         = sum over n, i, j, p, q of  dz[n,2i+p,2j+q,o]                                               (7)
 
     x [N, H, W, Cin]      w [3, 3, Cin, Cout]      b [Cout]      y [N, 2H, 2W, Cout]

@@ -25,13 +25,13 @@ from ltbc.nn.weights import WeightsError
 EQUATIONS = {
     "conv3x3": "z[i,j,o] = b[o] + sum over r, s, c of x[i*stride+r-1, j*stride+s-1, c] w[r,s,c,o]",
     "upsample2x_conv3x3": "z[2i+p,2j+q,o] = b[o] + sum over u, t, c of x[i+p+u-1, j+q+t-1, c] v_pq[u,t,c,o]",
-    "fusion": "z[i,j,o] = b[o] + sum over g of global[g] w[g,o] + sum over c of mid[i,j,c] w[Cg+c,o]",
+    "fusion": "z[i,j,o] = b[o] + sum over k of global[k] w[k,o] + sum over c of mid[i,j,c] w[Cg+c,o]",
     "linear": "z[o] = b[o] + sum over c of x[c] w[c,o]",
 }
 GRADIENTS = {
     "conv3x3": "dx[h,k,c] = sum over r, s, o with h = i*stride+r-1, k = j*stride+s-1 of dz[i,j,o] w[r,s,c,o]   (3)",
     "upsample2x_conv3x3": "dx[h,k,c] = sum over 4 x 4 pixels (2h-1.., 2k-1..) and o of dz[.,.,o] v_pq[u,t,c,o]   (4)",
-    "fusion": "dmid[i,j,c] = sum over o of dz[i,j,o] w[Cg+c,o];  dglobal[g] = sum over o of s[o] w[g,o]   (4)",
+    "fusion": "dmid[i,j,c] = sum over o of dz[i,j,o] w[Cg+c,o];  dglobal[k] = sum over o of s[o] w[k,o]   (4)",
     "linear": "dx[c] = sum over o of dz[o] w[c,o]   (3)",
     "chroma_loss": "dy = 2/K (y - target)   (2)",
     "softmax": "dz = 1/N (p - onehot)   (2)",
@@ -40,7 +40,7 @@ GRADIENTS = {
 OF_WEIGHTS = {
     "conv3x3": "dw[r,s,c,o] = sum over i, j of x[i*stride+r-1, j*stride+s-1, c] dz[i,j,o]   (4)",
     "upsample2x_conv3x3": "dw[r,s] = sum over p, q of dv_pq: all h, k of x[(h+r-1)//2, (k+s-1)//2, c] dz[h,k,o]   (6)",
-    "fusion": "dw[Cg+c,o] = sum over i, j of mid[i,j,c] dz[i,j,o];  dw[g,o] = global[g] s[o]   (5)",
+    "fusion": "dw[Cg+c,o] = sum over i, j of mid[i,j,c] dz[i,j,o];  dw[k,o] = global[k] s[o]   (5)",
     "linear": "dw[c,o] = x[c] dz[o]   (3)",
 }
 OF_BIASES = {

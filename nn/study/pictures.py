@@ -117,7 +117,7 @@ def upsample2x_conv3x3():
         row(left, first, y, ["w0", "w1", "w2"], [colors[h // 2] for h in range(first, first + 3)])
         word(left, first - 0.6, y + 0.5, f"{name}:")
         word(left, first + 3.3, y + 0.5, f"= {terms[0]}\n+ {terms[1]}", 9, ha="left")
-    frame(right, (-0.4, 9.2), (-0.9, 9.2), "the four phases: which w make up v[u, v]")
+    frame(right, (-0.4, 9.2), (-0.9, 9.2), "the four phases: which w make up v[u, t]")
     sets = (((0,), (1, 2)), ((0, 1), (2,)))
     for p in (0, 1):
         for q in (0, 1):
@@ -176,7 +176,7 @@ def chroma_loss():
 
 def class_loss():
     figure, axes = canvas(8, 2.8, 2)
-    z, onehot = np.log([1.0, 2.0, 5.0]), np.array([0, 1, 0])
+    z, onehot = np.log([1.0, 3.0, 4.0]), np.array([0, 1, 0])
     for ax, name, p in zip(axes, ("softmax", "sigmoid"), (np.exp(z) / np.exp(z).sum(), 1 / (1 + np.exp(-z)))):
         plot_style(ax, "class (the right one is 1)", "")
         ax.bar(np.arange(3) - 0.18, p, 0.34, color=BLUE, label="p")
@@ -191,18 +191,28 @@ def class_loss():
 
 
 def adadelta():
-    figure, (ax,) = canvas(6.5, 3.4)
-    plot_style(ax, "step", "step size d")
-    for g, style in ((100.0, "-"), (0.1, "--"), (0.001, "-"), (0.0001, ":")):
+    figure, (left, right) = canvas(10, 3.6, 2)
+    plot_style(left, "size of the gradient g", "first step d")
+    g = np.logspace(-6, 1, 200)
+    left.loglog(g, g * np.sqrt(1e-6 / (0.1 * g**2 + 1e-6)), color=TAPS[0], linewidth=2.4, label="d")
+    left.loglog(g[g < 0.02], g[g < 0.02], ":", color=INK, label="g: gradient descent")
+    left.axhline(np.sqrt(1e-5), linestyle="--", color=TAPS[1], linewidth=1.2, label="√(ε / (1 - ρ))")
+    left.axvspan(1e-6, np.sqrt(1e-5), color=PALE)
+    left.text(6e-5, 2e-2, "nearly all of the\nnetwork's gradients", ha="center", va="center", fontsize=9, color=INK)
+    left.set(xlim=(1e-6, 10), ylim=(1e-6, 0.1), title="two regimes, ε = 1e-6, ρ = 0.9")
+    left.legend(frameon=False, fontsize=9, loc="lower right")
+    plot_style(right, "step", "step size d")
+    for size, style in ((100.0, "-"), (0.1, "--"), (0.001, "-"), (0.0001, ":")):
         eg = ed = 0.0
         sizes = []
         for _ in range(60):
-            eg = 0.9 * eg + 0.1 * g * g
-            sizes.append(g * np.sqrt((ed + 1e-6) / (eg + 1e-6)))
+            eg = 0.9 * eg + 0.1 * size * size
+            sizes.append(size * np.sqrt((ed + 1e-6) / (eg + 1e-6)))
             ed = 0.9 * ed + 0.1 * sizes[-1] ** 2
-        ax.plot(range(1, 61), sizes, style, label=f"g = {g:g}", linewidth=2.2 if g > 1 else 1.6)
-    ax.set_ylim(0)
-    ax.legend(frameon=False, fontsize=9, title="constant gradient")
+        right.plot(range(1, 61), sizes, style, label=f"g = {size:g}", linewidth=2.2 if size > 1 else 1.6)
+    right.set_ylim(0)
+    right.set_title("constant gradients: the two large ones move alike")
+    right.legend(frameon=False, fontsize=9, loc="center right")
     return figure
 
 

@@ -68,7 +68,7 @@ def backward(record: Record, which: int, place: Place) -> list[Terms]:
         )
         return [window(dz, w[:, :, c], rows, columns, name, lambda r, s, o: f"w[{r},{s},{c},{o}]", spec.name)]
     if spec.op == "upsample2x_conv3x3":
-        phases, parts = (1, 0, 1, 0), (1, 1, 0, 0)  # p and u of rows 2h - 1 .. 2h + 2: equation (10)
+        phases, parts = (1, 0, 1, 0), (1, 1, 0, 0)  # p and u of rows 2h - 1 .. 2h + 2: equation (c)
         v = np.array([[summed(w, p, q)[u, t, c] for q, t in zip(phases, parts)] for p, u in zip(phases, parts)])
         rows, columns = [(t, 2 * h - 1 + t) for t in range(4)], [(t, 2 * k - 1 + t) for t in range(4)]
         return [window(dz, v, rows, columns, name, lambda r, s, o: (

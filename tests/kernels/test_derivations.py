@@ -6,6 +6,7 @@ import re
 from contextlib import redirect_stdout
 from importlib import import_module
 
+import numpy as np
 import pytest
 
 from ltbc.nn.study import pictures
@@ -14,6 +15,7 @@ from tests import ROOT
 KERNELS = ROOT / "kernels"
 OPERATIONS = sorted(path.parent.name for path in KERNELS.glob("*/reference.py"))
 BLOCKS = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+STEP = re.compile(r"^    .* \(([a-z])\)$", re.MULTILINE)
 NUMBER = re.compile(r"\((\d+)\)(?:  |\s*$)", re.MULTILINE)  # at the end of a line, as equations carry theirs
 
 
@@ -35,8 +37,8 @@ def differences(text: str) -> list[str]:
     return found
 
 
-def equations(text: str) -> set[int]:
-    return set(map(int, NUMBER.findall(BLOCKS.sub("", text))))
+def equations(text: str) -> list[int]:
+    return list(map(int, NUMBER.findall(BLOCKS.sub("", text))))
 
 
 @pytest.mark.parametrize("op", OPERATIONS)
@@ -55,8 +57,30 @@ def test_a_wrong_number_in_a_text_is_found():
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_equations_of_the_contract_keep_their_numbers(op):
     contract, derived = equations(import_module(f"ltbc.kernels.{op}").__doc__), equations(text_of(op))
-    assert contract and contract <= derived
-    assert derived == set(range(1, max(derived) + 1)), "numbers go on without gaps"
+    assert contract == derived[: len(contract)] and contract
+    assert derived == list(range(1, len(derived) + 1)), "in reading order, without gaps"
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_steps_of_the_derivation_are_lettered_in_reading_order(op):
+    text = BLOCKS.sub("", text_of(op))
+    letters = STEP.findall(text)
+    assert letters == list("abcdefghijklmnopqrstuvwxyz"[: len(letters)])
+    used = set(re.findall(r"\b(?:by|with|By|Put|and|to|into|in) \(([a-z])\)", text))
+    assert used <= set(letters), "no step is named that is not there"
+
+
+def test_the_matrices_of_winograd_are_those_that_are_derived():
+    pytest.importorskip("numba")
+    from ltbc.kernels.conv3x3.winograd import F4
+
+    names: dict = {}
+    for kind, code in BLOCKS.findall(text_of("conv3x3")):
+        if kind == "python":
+            with redirect_stdout(io.StringIO()):
+                exec(code, names)
+    for ours, derived in ((F4.bt, "BT"), (F4.g, "G"), (F4.a, "A")):
+        assert np.allclose(ours, names[derived], rtol=1e-12, atol=1e-12)
 
 
 def test_every_picture_can_be_drawn_again(tmp_path):

@@ -29,7 +29,8 @@ from ltbc.train.journal import tell
 from ltbc.train.lock import Lock
 from ltbc.train.options import check_names, length, parse, settle
 from ltbc.train.rescue import Keeper
-from ltbc.train.run import Run, read_pictures
+from ltbc.train.run import Run
+from ltbc.train.source import check, read_pictures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +65,8 @@ def start(options: argparse.Namespace, world: World) -> int:
     with Lock(folder) as lock:
         old = world.first(lambda: look(options, folder, lock))
         settings = world.first(lambda: settle(options, old.settings if old else None, world.size))
-        pictures, held_out = read_pictures(settings, world)
+        world.first(lambda: check(settings, folder))
+        pictures, held_out = read_pictures(settings, world, folder)
         if old and (old.classes, old.fingerprint) != (pictures.classes, pictures.fingerprint):
             raise TrainError(f"{pictures.root}: not the pictures of {folder} (files came, went or changed): bring them "
                              "back, or start another run with --out")
@@ -75,7 +77,9 @@ def start(options: argparse.Namespace, world: World) -> int:
             run.restore(old)
             old.arrays.clear()
             world.first(lambda: leavings.forget_damaged(folder, old))
-        world.first(lambda: leavings.begin(folder, settings, pictures.summary(), new=not old))
+        read = {leavings.SCAN: pictures, leavings.HELD_OUT: held_out}
+        scans = {name: data for name, found in read.items() if found and (data := found.scan_bytes())}
+        world.first(lambda: leavings.begin(folder, settings, pictures.summary(), not old, scans))
         return train(run, lock)
 
 
@@ -138,6 +142,8 @@ def train(run: Run, lock: Lock) -> int:
     world.say(f"{run.folder}: {progress.step} steps, {progress.position / len(run.pictures):.1f} epochs, "
               f"{progress.seconds / 60:.1f} minutes, {progress.waited / max(progress.seconds, 1e-9):.1%} of them "
               f"waiting for pictures; weights in {run.folder / leavings.WEIGHTS}")
+    if run.pictures.lost:
+        print(f"train: {len(run.pictures.lost)} pictures could not be read any more", file=sys.stderr)
     if signal and world.rank == 0:
         name = Signals(signal).name
         print(f"train: stopped by {name}; ltbc train --resume {run.folder} goes on", file=sys.stderr)

@@ -10,6 +10,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from ltbc.kernels.arrays import Array, array_module
 from ltbc.nn.parameters import Parameters
 from ltbc.train import TrainError
 
+PATIENCE = timedelta(days=7)  # the first process may look at a million pictures; the dead are noticed at once
 BUCKET = 1 << 22  # elements: 16 MiB of float32
 T = TypeVar("T")
 
@@ -90,7 +92,7 @@ class Group(World):
         with self.talking():
             store, *_ = next(torch.distributed.rendezvous("env://"))
             torch.distributed.init_process_group(
-                "cpu:gloo,cuda:nccl" if gpus else "gloo", rank=self.rank, world_size=self.size,
+                "cpu:gloo,cuda:nccl" if gpus else "gloo", rank=self.rank, world_size=self.size, timeout=PATIENCE,
                 store=torch.distributed.PrefixStore(start, store),  # else restarts find the addresses of the dead
             )
 

@@ -131,7 +131,10 @@ class Silent:
     def write(self, *_: Any, **__: Any) -> None:
         pass
 
-    say = update = write
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    update = write
 
     def hand_over(self, run: Path) -> None:
         """Writes the last line of the dead first process where it did not."""

@@ -3,6 +3,7 @@
     RUN/checkpoints/               the last ones (`--keep`), all that resuming needs
     RUN/weights.safetensors        the network for `nn.Network.load`, of the newest checkpoint
     RUN/metrics.jsonl              one line a step       RUN/settings.json, RUN/pictures.json   to be read by people
+    RUN/scan.jsonl, RUN/scan_held_out.jsonl    what the picture files are, so that --resume need not decode them
 
 The checkpoint is what counts: the weights follow from it, and are written again where they are missing or another's.
 Every file but the metrics is written beside, flushed and renamed.
@@ -20,6 +21,7 @@ from ltbc.train import TrainError, checkpoint
 from ltbc.train.checkpoint import CHECKPOINTS, Checkpoint
 
 WEIGHTS, METRICS = "weights.safetensors", "metrics.jsonl"
+SCAN, HELD_OUT = "scan.jsonl", "scan_held_out.jsonl"
 
 
 class Unwritten(TrainError):
@@ -37,7 +39,9 @@ def refuse_run(run: Path) -> None:
         raise TrainError(f"{run}: holds a run already; --resume {run} goes on with it, --force starts anew")
 
 
-def begin(run: Path, settings: dict[str, Any], pictures: dict[str, Any], new: bool) -> None:
+def begin(
+    run: Path, settings: dict[str, Any], pictures: dict[str, Any], new: bool, scans: dict[str, bytes] | None = None
+) -> None:
     """Writes down what a run is about, in its folder; of a new one, removes what an older one left there."""
     for file in old_files(run) if new else ():
         shutil.rmtree(file) if file.is_dir() else file.unlink()
@@ -47,14 +51,17 @@ def begin(run: Path, settings: dict[str, Any], pictures: dict[str, Any], new: bo
     try:
         put(run / "settings.json", settings)
         put(run / "pictures.json", pictures)
+        for name, data in (scans or {}).items():
+            put(run / name, data)
     except Unwritten as error:
         if new:
             raise
-        print(f"train: {error}; goes on without", file=sys.stderr)  # these are there for people to read
+        print(f"train: {error}; goes on without", file=sys.stderr)  # what people read, and what saves time
 
 
 def old_files(run: Path) -> list[Path]:
-    names = ("settings.json", "pictures.json", CHECKPOINTS, "checkpoint.safetensors", WEIGHTS, METRICS)
+    names = ("settings.json", "pictures.json", CHECKPOINTS, "checkpoint.safetensors", WEIGHTS, METRICS,
+             SCAN, HELD_OUT)
     return [run / name for name in names if (run / name).exists()]
 
 

@@ -50,7 +50,7 @@ class Lock:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 raise TrainError(f"{self.folder}: in use by {holder}; wait for it or stop it, or take another "
                                  "folder") from None
-            print(f"train: {self.path}: cannot be locked here ({error.strerror}): see that no other process works in "
+            print(f"{self.path}: cannot be locked here ({error.strerror}): see that no other process works in "
                   "that folder", file=sys.stderr)
             return os.open(os.devnull, os.O_RDWR)
         if os.path.exists(self.path) and os.path.samestat(os.fstat(file), os.stat(self.path)):

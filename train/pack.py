@@ -30,10 +30,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from ltbc.train import TrainError
+from ltbc.train.lock import Lock
 from ltbc.train.options import CPUS, Parser, count, number
-from ltbc.train.pictures.folder import ahead, find
 from ltbc.train.pictures.packing import Packing
-from ltbc.train.pictures.photograph import FORMATS, NEAR_GREY, PictureError, read, spread
+from ltbc.train.pictures.photograph import FORMATS, NEAR_GREY, PictureError, load, read, spread
+from ltbc.train.pictures.scan import ahead, find
 from ltbc.train.pictures.shards import INDEX
 from ltbc.train.pictures.stream import random_bits
 
@@ -84,7 +85,14 @@ def pack(options: argparse.Namespace) -> int:
     root, out = Path(options.photos), Path(options.out)
     if out.resolve().is_relative_to(root.resolve()):
         raise TrainError(f"--out {out} lies in {root}: its pictures would be packed next time; choose another folder")
-    names = find(root)
+    with Lock(out) as lock:
+        lock.take()
+        return pack_into(out, root, options)
+
+
+def pack_into(out: Path, root: Path, options: argparse.Namespace) -> int:
+    found = find(root)
+    names = found.names
     names = [names[i] for i in np.argsort(random_bits(0, len(names), np.arange(len(names))), kind="stable")]
     how = {name: getattr(options, name) for name in ("short_side", "format", "quality", "near_grey", "per_shard")}
     packing = Packing(root, out, names, how, force=options.force)
@@ -94,12 +102,11 @@ def pack(options: argparse.Namespace) -> int:
     left = names[packing.position :]
     if packing.position:
         print(f"{out}: goes on after {packing.position} of {len(names)} files", flush=True)
-    loose = not all("/" in name for name in names) and any("/" in name for name in names)
     with tqdm(total=len(names), initial=packing.position, desc=f"packing {root}", disable=None, leave=False) as bar:
-        for prepared in prepare_all(root, left, options, loose):
+        for prepared in prepare_all(root, left, options, found.loose):
             packing.add(prepared.reason, prepared.data, prepared.spread, prepared.digest)
             bar.update()
-    print(*packing.finish(), sep="\n")
+    print(*packing.finish(), *found.report(), sep="\n")
     return 0
 
 
@@ -117,10 +124,10 @@ def prepare_all(root: Path, names: list[str], options: argparse.Namespace, loose
 def prepare(path: Path, short_side: int, format: str, quality: int, near_grey: float) -> Prepared:
     """One file, read once."""
     try:
-        data = path.read_bytes()
+        data = load(path)
         pixels = read(data, short_side, enlarge=False)
-    except (PictureError, OSError) as error:
-        return Prepared(f"unusable: {getattr(error, 'strerror', None) or error}")
+    except PictureError as error:
+        return Prepared(f"unusable: {error}")
     digest = hashlib.blake2b(pixels.tobytes() + bytes(str(pixels.shape), "ascii"), digest_size=16).hexdigest()
     if (colors := spread(pixels)) < near_grey:
         return Prepared(f"near-grey: {colors:.3f}", b"", colors, digest)

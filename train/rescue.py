@@ -12,6 +12,7 @@ from ltbc.train.lock import Lock
 from ltbc.train.run import Run
 
 AGAIN = 60.0  # seconds, after which a checkpoint that could not be written is tried again
+NAMED = 10  # pictures that could not be read any more
 PATIENCE, PAUSE = 60.0, 2.0  # seconds for which the last one waits for space, and between its tries
 
 
@@ -20,7 +21,7 @@ class Keeper:
 
     def __init__(self, run: Run, lock: Lock, metrics: Metrics | Silent, bar: Bar | Silent) -> None:
         self.run, self.lock, self.metrics, self.bar = run, lock, metrics, bar
-        self.failed = 0.0
+        self.failed, self.lost = 0.0, 0
         self.told: dict[str, float] = {}  # what -> when
 
     def warn(self, what: str, text: str) -> None:
@@ -72,7 +73,12 @@ class Keeper:
                     time.sleep(PAUSE)
 
     def step(self) -> None:
-        """After a step: what is due again."""
+        """After a step: what is to be told, and what is due again."""
+        for line in list(self.run.pictures.lost.values())[self.lost :]:
+            self.lost += 1
+            if self.lost <= NAMED:
+                last = " (no more of them are named)" if self.lost == NAMED else ""
+                self.bar.say(f"train: {line}; another one takes its place{last}")
         if self.metrics.full:
             self.warn("metrics", f"{self.metrics.full}; goes on, and keeps the lines")
         if self.failed and time.monotonic() > self.failed + AGAIN:

@@ -14,10 +14,10 @@ from ltbc.nn import Adadelta, Network
 from ltbc.nn.backends import array_module_of
 from ltbc.nn.weights import weights_bytes
 from ltbc.train import TrainError, checkpoint, leavings
-from ltbc.train.checkpoint import Checkpoint, Progress
+from ltbc.train.checkpoint import SHAPE, Checkpoint, Progress
 from ltbc.train.distributed import World
 from ltbc.train.journal import Bar, Metrics, Silent
-from ltbc.train.pictures.folder import Pictures, scan
+from ltbc.train.pictures.folder import Gone, Pictures
 from ltbc.train.pictures.stream import Batch, batches
 from ltbc.train.score import evaluate
 
@@ -38,15 +38,10 @@ class Run:
     ) -> None:
         self.folder, self.settings, self.pictures, self.held_out = folder, settings, pictures, held_out
         self.world = world = world or World()
-        network = ("width", "global_size", "fusion", "class_loss", "color_space", "backend", "dtype", "seed", "init")
-        try:
-            self.xp = array_module_of(settings["backend"])
-            world.take_device(self.xp)
-            self.net = Network(classes=pictures.classes, xp=self.xp, **{name: settings[name] for name in network})
-        except ImportError as error:
-            raise TrainError(f"--backend {settings['backend']} cannot run here ({error}); try another one") from None
-        except (ValueError, TypeError) as error:  # settings that do not fit each other
-            raise TrainError(" ".join(str(error).split())) from None
+        self.xp = array_module_of(settings["backend"])
+        world.take_device(self.xp)
+        network = (*SHAPE, "backend", "dtype", "seed", "init")
+        self.net = Network(classes=pictures.classes, xp=self.xp, **{name: settings[name] for name in network})
         self.optimizer = Adadelta(self.net, settings["lr"], settings["rho"], settings["eps"])
         self.progress, self.saved, self.whole = Progress(), -1, True
         self.done = world.attach(self.net.gradients)
@@ -116,7 +111,11 @@ class Run:
     def measure(self, metrics: Metrics | Silent, bar: Bar | Silent) -> None:
         """A line on the held-out pictures where there are any and none is there of this step, by the first process."""
         if self.held_out and self.world.rank == 0 and self.progress.step not in metrics.measured:
-            score = evaluate(self.net, self.held_out)
+            try:
+                score = evaluate(self.net, self.held_out)
+            except Gone as error:
+                bar.say(f"train: step {self.progress.step}, held out: not measured, {error}")
+                return
             metrics.write(step=self.progress.step, held_out=asdict(score))
             bar.say(f"step {self.progress.step}, held out: {score}")
 
@@ -133,21 +132,3 @@ class Run:
         leavings.save(self.folder, self.progress.step, data, self.settings["keep"])
         del data
         leavings.put(self.folder / leavings.WEIGHTS, weights_bytes(self.net.parameters, self.net.settings))
-
-
-def read_pictures(settings: dict[str, Any], world: World) -> tuple[Pictures, Pictures | None]:
-    """(pictures to train on, held-out pictures or None), with a report on stdout. Raises TrainError."""
-    photos, held_out = settings["photos"], settings["held_out"]
-    if held_out and Path(held_out).resolve().is_relative_to(Path(photos).resolve()):
-        raise TrainError(f"--held-out {held_out} lies in {photos}: it would be trained on; move it out")
-    memory, workers = settings["memory"] / world.local_size, world.share(settings["workers"])
-    how = {"near_grey": settings["near_grey"], "memory": memory, "workers": workers}
-    measured = scan(held_out, settings["crop"], **how) if held_out else None  # first: it is the shorter
-    pictures = scan(photos, round(settings["crop"] * 256 / 224), **how)
-    for found in (pictures, measured):
-        if found:
-            world.say("\n".join(found.report()))
-    if len(pictures.classes) < 2 and settings["alpha"] and settings["global_size"]:
-        raise TrainError(f"{photos}: all pictures are of one class ({pictures.classes[0]}), nothing to tell apart: "
-                         "sort them into sub-folders, one a class, or train on color alone with --alpha 0")
-    return pictures, measured

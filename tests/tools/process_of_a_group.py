@@ -9,7 +9,8 @@ import numpy as np
 from ltbc.train import TrainError
 from ltbc.train.distributed import Group, join
 from ltbc.train.options import parse, settle
-from ltbc.train.run import Run, read_pictures
+from ltbc.train.run import Run
+from ltbc.train.source import read_pictures
 
 out, photos, steps, *more = sys.argv[1:]
 options = parse([photos, "--out", out, "--width", "0.05", "--crop", "16", "--batch", "6", "--scale", "1", *more])

@@ -196,10 +196,10 @@ MORE = [  # planted in the slow run only
          "tests/train/test_packing.py::test_a_run_goes_on_with_the_same_names_of_classes_only"),
     ),
     *of(
-        "train/run.py", "tests/train/test_telling.py::test_held_out_pictures_are_measured_unless_in_a_hurry",
+        "train/source.py", "tests/train/test_telling.py::test_held_out_pictures_are_measured_unless_in_a_hurry",
         ("each process takes all memory", 'settings["memory"] / world.local_size', 'settings["memory"]',
          "tests/train/test_distributed.py::test_a_machine_s_processes_share_its_memory"),
-        ("held-out pictures larger than trained on", 'scan(held_out, settings["crop"]', "scan(held_out, 24"),
+        ("held-out pictures larger than trained on", 'Path(held_out), settings["crop"]', "Path(held_out), 24"),
     ),
     *of(
         "train/pack.py", "tests/train/test_pack.py::test_a_jpeg_of_that_size_goes_in_as_it_is",

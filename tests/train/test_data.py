@@ -9,9 +9,10 @@ from PIL import Image, ImageCms
 from skimage.color import rgb2lab
 
 from ltbc.train import TrainError
-from ltbc.train.pictures.folder import ahead, scan
+from ltbc.train.pictures.folder import scan
 from ltbc.train.pictures.photograph import PictureError, read, spread
-from ltbc.train.pictures.stream import make_batch
+from ltbc.train.pictures.scan import ahead
+from ltbc.train.pictures.stream import make_batch, order
 from tests.tools.drawn import draw, draw_folder
 
 # decoding
@@ -165,13 +166,26 @@ def test_clear_errors_where_nothing_is_left(tmp_path):
         scan(tmp_path, 24)
 
 
-def test_a_picture_that_vanishes_during_training(tmp_path):
+def test_a_picture_that_vanishes_is_replaced_by_the_next(tmp_path):
     with pytest.raises(PictureError, match="no such file"):
         read("nowhere.png", 24)
-    pictures = scan(draw_folder(tmp_path, each=1), 24, memory=0)
-    (tmp_path / "blue/0.png").unlink()
-    with pytest.raises(TrainError, match="blue/0.png: cannot be read any more .no such file"):
-        make_batch(pictures, np.arange(6), 24, 5)
+    pictures = scan(draw_folder(tmp_path, each=2), 24, memory=0)
+    whole = make_batch(pictures, np.arange(8), 24, 5)
+    (tmp_path / "blue/1.png").unlink()
+    (tmp_path / "orange/0.png").write_bytes(b"")
+    batch = make_batch(pictures, np.arange(8), 24, 5)
+    chosen = [*order(5, 0, (4,), 0), *order(5, 1, (4,), 0)]
+    want = [{1: 3, 2: 3}.get(int(i), int(i)) for i in chosen]
+    assert batch.labels.tolist() == pictures.labels[want].tolist() != whole.labels.tolist()
+    for n, i in enumerate(want):
+        assert np.array_equal(batch.pixels[n], pictures[i])
+    assert len(pictures.lost) == 2 and "blue/1.png: cannot be read any more (no such file)" in pictures.lost[1]
+    with pytest.raises(TrainError, match="orange/0.png: cannot be read any more .empty file"):
+        pictures[2]
+    for file in tmp_path.rglob("*.png"):
+        file.unlink()
+    with pytest.raises(TrainError, match="nor can the 3 after it"):
+        make_batch(pictures, np.arange(1), 24, 5)
 
 
 def test_fingerprint_follows_names_and_sizes(tmp_path):

@@ -17,7 +17,7 @@ from ltbc.train import TrainError
 from ltbc.train.distributed import Group, Lost, World, join
 from ltbc.train.journal import Silent
 from ltbc.train.leavings import METRICS
-from ltbc.train.run import read_pictures
+from ltbc.train.source import read_pictures
 from tests import ROOT
 from tests.tools.drawn import draw_folder
 from tests.tools.runs import TINY, assert_same_bits, lines, load, new, newest, steps, train

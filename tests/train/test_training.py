@@ -11,7 +11,7 @@ from ltbc.nn import Adadelta, Network
 from ltbc.nn.parameters import INITIALIZATIONS
 from ltbc.train.checkpoint import CHECKPOINTS
 from ltbc.train.journal import Bar
-from ltbc.train.leavings import METRICS, WEIGHTS
+from ltbc.train.leavings import METRICS, SCAN, WEIGHTS
 from ltbc.train.pictures.folder import scan
 from ltbc.train.pictures.stream import batches
 from ltbc.train.run import Run
@@ -79,7 +79,7 @@ def test_learns_and_measures_itself(photos, tmp_path, capsys):
 def test_what_a_run_leaves(photos, tmp_path):
     run = tmp_path / "deep/run"
     assert new(photos, run, 3) == 0
-    assert {p.name for p in run.iterdir()} == {CHECKPOINTS, WEIGHTS, METRICS, "settings.json", "pictures.json"}
+    assert {p.name for p in run.iterdir()} == {CHECKPOINTS, WEIGHTS, METRICS, SCAN, "settings.json", "pictures.json"}
     for m in lines(run):
         assert set(m) == {"step", "loss", "chroma", "classes", "images_per_s", "seconds", "data_wait"}
         assert 0 <= m["data_wait"] <= 1 and m["images_per_s"] > 0 and m["seconds"] > 0

@@ -7,21 +7,25 @@ some 30 bytes each (names and places stay in the index on the disk, which the pr
 import hashlib
 import os
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ltbc.train import TrainError
-from ltbc.train.pictures.photograph import NEAR_GREY, SUFFIXES, PictureError, read, spread
+from ltbc.train.pictures.photograph import NEAR_GREY, PictureError, read
+from ltbc.train.pictures.scan import Entry, Found, as_bytes, find, look_at_all
 from ltbc.train.pictures.shards import Shards, is_packed
 
 GIB = 1 << 30
+GIVEN_UP = 1000  # pictures in a row that cannot be read: the disk is gone
 KEEPING = threading.Lock()
+
+
+class Gone(TrainError):
+    """A picture that cannot be read any more."""
 
 
 @dataclass
@@ -30,8 +34,9 @@ class Pictures:
 
     root: the folder. classes: names (sub-folders, relative to root). names: of the pictures, relative to root.
     labels: int. kept: decoded pixels by number, as many as fit into `room` bytes more. near_grey, unusable: what was
-    left out, the latter with the reasons. fingerprint: a hash of names, labels and file sizes. shards: where the
-    pictures lie, if not in files of their own.
+    left out, the latter with the reasons. fingerprint: a hash of names, labels and what stands in the files. shards:
+    where the pictures lie, if not in files of their own; else entries, found: what a scan found. lost: of pictures that
+    could not be read any more, by their numbers, what is to be said.
     """
 
     root: Path
@@ -45,6 +50,9 @@ class Pictures:
     unusable: list[tuple[str, str]] = field(default_factory=list)
     fingerprint: str = ""
     shards: Shards | None = None
+    entries: list[Entry] = field(default_factory=list)
+    found: Found = field(default_factory=Found)
+    lost: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,9 +63,22 @@ class Pictures:
         try:
             picture = read(self.shards.read(i) if self.shards else self.root / self.names[i], self.short_side)
         except PictureError as error:
-            raise TrainError(f"{self.root / self.names[i]}: cannot be read any more ({error})") from None
+            raise Gone(f"{self.root / self.names[i]}: cannot be read any more ({error})") from None
         self.keep(i, picture)
         return picture
+
+    def take(self, i: int) -> tuple[int, np.ndarray]:
+        """(i, its pixels) or, where that cannot be read any more, another picture's: the next one's that can.
+
+        What cannot is noted in `lost`. Raises TrainError where GIVEN_UP in a row cannot.
+        """
+        for k in range(min(len(self), GIVEN_UP)):
+            other = (i + k) % len(self)
+            try:
+                return other, self[other]
+            except Gone as error:
+                self.lost.setdefault(other, str(error))
+        raise TrainError(f"{self.lost[i]}, nor can the {k} after it")
 
     def keep(self, i: int, picture: np.ndarray) -> None:
         """Keeps a decoded picture where there is room; by one thread at a time."""
@@ -70,6 +91,10 @@ class Pictures:
     def groups(self) -> tuple[int, ...]:
         """How many pictures lie together: in each shard, or in the folder."""
         return self.shards.counts if self.shards else (len(self),)
+
+    def scan_bytes(self) -> bytes:
+        """What RUN/scan.jsonl holds of a folder; nothing of shards."""
+        return as_bytes(self.short_side, self.entries) if self.entries else b""
 
     def summary(self) -> dict:
         """What was used and what was left out, for RUN/pictures.json."""
@@ -95,40 +120,53 @@ class Pictures:
             lines.append(f"left out as unusable: {len(self.unusable)}")
             lines += [f"  {name}: {reason}" for name, reason in self.unusable[:10]]
             lines += ["  ..."] if len(self.unusable) > 10 else []
-        return lines
+        return lines + self.found.report()
 
 
 def scan(
-    folder: str | os.PathLike, short_side: int, near_grey: float = NEAR_GREY, memory: float = 2.0, workers: int = 2
+    folder: str | os.PathLike, short_side: int, near_grey: float = NEAR_GREY, memory: float = 2.0, workers: int = 2,
+    known: dict[str, Entry] | None = None,
 ) -> Pictures:
     """The usable pictures of a folder, each read once to find out, or of shards, as packing found out.
 
     Pictures whose colors spread less than `near_grey` (see `pictures.spread`) are left out, as are unusable files.
-    memory: GiB of decoded pixels that are kept; others are decoded when needed.
+    memory: GiB of decoded pixels that are kept; others are decoded when needed. known: what an earlier scan found.
     Raises TrainError where there is no folder or no usable picture.
     """
-    pictures = Pictures(Path(folder), short_side, room=memory * GIB)
-    if is_packed(pictures.root):
-        return from_shards(pictures, near_grey)
-    names, classes = find(pictures.root), []
-    usable, near_grey_ones = list[str](), list[str]()
-    digest = hashlib.sha256(str(short_side).encode())
-    for name, result in zip(names, decode_all(pictures.root, names, short_side, workers)):
-        if isinstance(result, PictureError):
-            pictures.unusable.append((name, str(result)))
-        elif spread(result) < near_grey:
-            near_grey_ones.append(name)
-        else:
-            pictures.keep(len(usable), result)
-            usable.append(name)
-            classes.append(Path(name).parent.as_posix())
-            digest.update(b"%s\0%d\0" % (os.fsencode(name), (pictures.root / name).stat().st_size))
+    root = Path(folder)
+    if is_packed(root):
+        return from_shards(Pictures(root, short_side, room=memory * GIB), near_grey)
+    found, entries, room, kept = find(root), list[Entry](), memory * GIB, dict[str, np.ndarray]()
+    for entry, pixels in look_at_all(root, found, short_side, workers, known or {}):
+        entries.append(entry)
+        if pixels is not None and entry.spread >= near_grey and pixels.nbytes <= room:
+            room -= pixels.nbytes
+            kept[entry.name] = pixels
+    pictures = from_entries(root, short_side, near_grey, memory, entries)
+    pictures.found = found
+    for i, name in enumerate(pictures.names):
+        if name in kept:
+            pictures.keep(i, kept[name])
+    return pictures
+
+
+def from_entries(root: Path, short_side: int, near_grey: float, memory: float, entries: list[Entry]) -> Pictures:
+    """The usable pictures among what a scan found."""
+    pictures = Pictures(root, short_side, room=memory * GIB, entries=entries)
+    pictures.unusable = [(entry.name, entry.unusable) for entry in entries if entry.unusable]
+    seen = [entry for entry in entries if not entry.unusable]
+    pictures.near_grey = [entry.name for entry in seen if entry.spread < near_grey]
+    usable = [entry for entry in seen if entry.spread >= near_grey]
     if not usable:
-        left_out = f"{len(near_grey_ones)} near-grey, {len(pictures.unusable)} unusable"
+        left_out = f"{len(pictures.near_grey)} near-grey, {len(pictures.unusable)} unusable"
         first = f", for instance {': '.join(pictures.unusable[0])}" if pictures.unusable else ""
-        raise TrainError(f"{folder}: no usable picture among {len(names)} files ({left_out}{first})")
-    found, pictures.labels = np.unique(classes, return_inverse=True)
-    pictures.names, pictures.near_grey, pictures.classes = usable, near_grey_ones, tuple(map(str, found))
+        raise TrainError(f"{root}: no usable picture among {len(entries)} files ({left_out}{first})")
+    folders = [os.path.dirname(entry.name) or "." for entry in usable]
+    found, pictures.labels = np.unique(folders, return_inverse=True)
+    pictures.names, pictures.classes = [entry.name for entry in usable], tuple(map(str, found))
+    digest = hashlib.sha256(str(short_side).encode())
+    for entry in usable:
+        digest.update(b"%s\0%s\0" % (os.fsencode(entry.name), entry.digest.encode()))
     pictures.fingerprint = digest.hexdigest()
     return pictures
 
@@ -143,53 +181,3 @@ def from_shards(pictures: Pictures, near_grey: float) -> Pictures:
     stated = f"{shards.fingerprint} {near_grey} {pictures.short_side}"
     pictures.fingerprint = hashlib.sha256(stated.encode()).hexdigest()
     return pictures
-
-
-def find(root: Path) -> list[str]:
-    """Names of the picture files below root, sorted: `CLASS/.../NAME`. What begins with a dot does not count."""
-    if not root.is_dir():
-        kind = "a file" if root.exists() else "no such folder"
-        raise TrainError(f"{root}: {kind}; wanted a folder with one sub-folder of pictures a class")
-    names, seen = [], set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back up
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if name[0] != ".")
-        at = Path(folder).relative_to(root)
-        names += [(at / name).as_posix() for name in files if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
-    if not names:
-        raise TrainError(f"{root}: no pictures in it; wanted one sub-folder a class with {', '.join(sorted(SUFFIXES))}")
-    return sorted(names)
-
-
-def decode_all(root: Path, names: list[str], short_side: int, workers: int) -> Iterator[np.ndarray | PictureError]:
-    """The pictures in order, or why they cannot be used."""
-
-    def decode(name: str) -> np.ndarray | PictureError:
-        if "/" not in name and any("/" in other for other in names):
-            return PictureError("lies in no class sub-folder")
-        try:
-            return read(root / name, short_side)
-        except PictureError as error:
-            return error
-
-    with tqdm(names, desc=f"reading {root}", unit="", leave=False, disable=None) as bar:
-        yield from ahead(decode, bar, workers, depth=8 * workers)
-
-
-def ahead(function: Callable, items: Iterable, workers: int, depth: int) -> Generator:
-    """function(item) for each of the items, in order, computed by threads at most `depth` items ahead."""
-    pool = ThreadPoolExecutor(workers)
-    pending: deque[Future] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > depth:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

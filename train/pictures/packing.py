@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ltbc.nn.weights import write_whole
 from ltbc.train import TrainError
 from ltbc.train.pictures.photograph import PictureError, read
+from ltbc.train.pictures.scan import times
 from ltbc.train.pictures.shards import BLOCK, FORMAT, INDEX, ROW, ROWS
 
 KEY_BYTES = 90  # of a key: with its suffix it fits into a plain tar header
@@ -42,7 +43,7 @@ class Packing:
         if self.done:
             shutil.rmtree(out / "parts", ignore_errors=True)
             return
-        stated = "\0".join((json.dumps(how), *(f"{name} {(root / name).stat().st_size}" for name in names)))
+        stated = "\0".join((json.dumps(how), *(f"{name} {times(root / name)[0]}" for name in names)))
         self.plan = hashlib.sha256(stated.encode(errors="surrogateescape")).hexdigest()
         if force:
             self.clear()
@@ -184,13 +185,12 @@ def as_csv(rows: list[tuple[str, str]]) -> bytes:
 
 def unique_keys(names: list[str]) -> list[str]:
     """A WebDataset key for each: the path without suffix, dots as "_", not too long, "~2" where one comes twice."""
-    keys, used = list[str](), set[str]()
+    keys, used, last = list[str](), set[str](), dict[str, int]()
     for name in names:
         stem = name.rpartition(".")[0].replace(".", "_")
         stem = key = os.fsdecode(os.fsencode(stem)[-KEY_BYTES + 8 :]).lstrip("/")
-        n = 1
         while key in used:
-            n += 1
+            last[stem] = n = last.get(stem, 1) + 1
             key = f"{stem}~{n}"
         used.add(key)
         keys.append(key)

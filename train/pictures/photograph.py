@@ -1,24 +1,50 @@
 """One photograph: a file in, sRGB pixels of the wanted size out; and how much color it has."""
 
 import os
+import stat
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, features
 
 from ltbc.kernels import color
 
 NEAR_GREY = 3.0  # smallest spread of color that is trained on, see `spread`
 LONGEST = 16  # long side by short side: above, there is a seam or a rule rather than a photograph
 
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no others, whatever a file is called
+LARGEST = 1 << 30  # bytes of a file
+KINDS = {  # Pillow's name: suffixes
+    "BMP": (".bmp",), "GIF": (".gif",), "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg"), "PNG": (".png",), "PPM": (".ppm",),
+    "TIFF": (".tif", ".tiff"), "WEBP": (".webp",),
+    **({"AVIF": (".avif",)} if features.check("avif") else {}),
+    **({"JPEG2000": (".j2k", ".jp2", ".jpf", ".jpx")} if features.check("jpg_2000") else {}),
+}
+SUFFIXES = frozenset(suffix for suffixes in KINDS.values() for suffix in suffixes)
+FORMATS = tuple(KINDS)  # no others, whatever a file is called
 SRGB = ImageCms.createProfile("sRGB")
 
 
 class PictureError(Exception):
     """A file that is no usable picture; the message says why, without the path."""
+
+
+def load(path: str | os.PathLike) -> bytes:
+    """What stands in a file. Raises PictureError where it is no plain one: a pipe would wait, a device has no end."""
+    try:
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            raise PictureError("no plain file")
+        if about.st_size > LARGEST:
+            raise PictureError(f"{about.st_size / LARGEST:.1f} GiB: too large for a picture")
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            data = file.read(LARGEST)
+    except FileNotFoundError:
+        raise PictureError("a link to nothing" if os.path.islink(path) else "no such file") from None
+    except OSError as error:
+        raise PictureError(error.strerror or "cannot be read") from None
+    if not data:
+        raise PictureError("empty file")
+    return data
 
 
 def read(source: str | os.PathLike | bytes, short_side: int, enlarge: bool = True) -> np.ndarray:
@@ -28,8 +54,9 @@ def read(source: str | os.PathLike | bytes, short_side: int, enlarge: bool = Tru
     transparent parts become white. Raises PictureError for whatever cannot be used, decompression bombs (Pillow's
     limit) and empty files among it.
     """
+    data = source if isinstance(source, bytes) else load(source)
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as file:
+        with Image.open(BytesIO(data), formats=FORMATS) as file:
             check_shape(*file.size)
             short_side = short_side if enlarge else min(short_side, *file.size)
             file.draft("RGB", (2 * short_side, 2 * short_side))  # JPEG: decoded at 1/2, 1/4, 1/8 where that suffices
@@ -39,12 +66,8 @@ def read(source: str | os.PathLike | bytes, short_side: int, enlarge: bool = Tru
             return np.array(to_srgb(image, profile))
     except PictureError:
         raise
-    except FileNotFoundError:
-        raise PictureError("no such file") from None
     except Exception as error:  # Pillow raises a dozen kinds for damaged files
         reason = "no picture" if isinstance(error, Image.UnidentifiedImageError) else str(error).strip()
-        size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
-        reason = reason if size else "empty file"
         raise PictureError(" ".join(reason.split()) or type(error).__name__) from None
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ltbc.train import TrainError
+from ltbc.train.pictures.photograph import PictureError
 
 FORMAT = "let-there-be-color-shards/1"
 ROWS, INDEX = "index.npy", "index.json"
@@ -49,6 +50,10 @@ class Shards(Sequence):
                 got = "is missing" if size is None else f"has {size} bytes"
                 raise TrainError(f"{file}: {got}, {INDEX} says {shard['bytes']}; copy it again, or pack again")
         self.rows = load_rows(folder / ROWS, sum(shard["pictures"] for shard in about["shards"]))
+        labels = self.rows["label"]
+        if labels.min() < 0 or labels.max() >= len(about["classes"]):
+            raise TrainError(f"{folder / ROWS}: labels from {labels.min()} to {labels.max()}, {INDEX} names "
+                             f"{len(about['classes'])} classes; pack the pictures again")
         self.ends = np.cumsum([shard["pictures"] for shard in about["shards"]])
         self.chosen = np.flatnonzero(self.rows["spread"] >= near_grey).astype(np.uint32)
         self.labels = self.rows["label"][self.chosen]
@@ -67,7 +72,10 @@ class Shards(Sequence):
         return [self.name(int(row)) for row in np.flatnonzero(self.rows["spread"] < near_grey)]
 
     def name(self, row: int) -> str:
-        header = self.bytes(row, int(self.rows["offset"][row]) - BLOCK, BLOCK)
+        try:
+            header = self.bytes(row, int(self.rows["offset"][row]) - BLOCK, BLOCK)
+        except PictureError:
+            return f"picture {row}"  # of a shard that is gone meanwhile
         return os.fsdecode(header[:100].rstrip(b"\0"))
 
     def read(self, i: int) -> bytes:
@@ -76,15 +84,21 @@ class Shards(Sequence):
         return self.bytes(row, int(self.rows["offset"][row]), int(self.rows["size"][row]))
 
     def bytes(self, row: int, offset: int, size: int) -> bytes:
-        """Bytes of the shard that a row belongs to. Opened anew each time: no limit of open files is reached."""
+        """Bytes of the shard that a row belongs to. Opened anew each time: no limit of open files is reached.
+
+        Raises PictureError where they cannot be read.
+        """
         file = self.files[int(np.searchsorted(self.ends, row, side="right"))]
-        descriptor = os.open(file, os.O_RDONLY)
         try:
-            data = os.pread(descriptor, size, offset)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(file, os.O_RDONLY)
+            try:
+                data = os.pread(descriptor, size, offset)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise PictureError(f"{file.name}: {error.strerror}") from None
         if len(data) != size:
-            raise TrainError(f"{file}: ends within a picture, at {offset + len(data)} bytes; copy it again")
+            raise PictureError(f"{file.name} ends within it, at {offset + len(data)} bytes")
         return data
 
 
@@ -96,8 +110,11 @@ def load_index(path: Path) -> dict[str, Any]:
             raise TrainError(f"{path}: not an index of this program (it states {about.get('format')}, wanted {FORMAT})")
         if not about["shards"] or not about["classes"] or not about["fingerprint"]:
             raise KeyError("shards")
+        for shard in about["shards"]:
+            if not (isinstance(shard["name"], str) and min(int(shard["pictures"]), int(shard["bytes"])) >= 0):
+                raise ValueError(f"a shard that is {shard}")
         return about
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise TrainError(f"{path}: damaged index ({error}); pack the pictures again") from None
 
 

@@ -2,7 +2,8 @@
 
 Which picture, which crop and whether it is mirrored are functions of (seed, epoch, position) alone: a hash, without a
 generator whose state would have to be kept. So a resumed run reads what an uninterrupted one would have read, and the
-number of workers changes nothing. Every epoch holds every picture once; a batch may reach into the next epoch. Where N
+number of workers changes nothing. Every epoch holds every picture once; a batch may reach into the next epoch. One that
+cannot be read any more is replaced by the next one that can. Where N
 processes train together, each takes its N-th of every batch: together they read what one process would.
 """
 
@@ -14,7 +15,8 @@ from itertools import count
 
 import numpy as np
 
-from ltbc.train.pictures.folder import Pictures, ahead
+from ltbc.train.pictures.folder import Pictures
+from ltbc.train.pictures.scan import ahead
 
 RANDOM = "SplitMix64 of seed, use, epoch and place"  # stated in checkpoints; another text for another order
 BATCHES_AHEAD = 2  # ready ones, beside those that the workers have in hand
@@ -57,7 +59,7 @@ def make_batch(pictures: Pictures, positions: np.ndarray, crop: int, seed: int, 
     pixels = np.empty((len(positions), crop, crop, 3), np.uint8)
     bits = [random_bits(seed, use, epochs, at) for use in (TOP, LEFT, FLIP)]
     for n, i in enumerate(chosen):
-        picture = pictures[i]
+        chosen[n], picture = pictures.take(i)
         top, left = (int(b[n]) % (size - crop + 1) for b, size in zip(bits[:2], picture.shape))
         pixels[n] = picture[top : top + crop, left : left + crop]
     return Batch(pixels, bits[2] % 2 == 1, pictures.labels[chosen].astype(np.int64))

@@ -7,7 +7,7 @@ same size wherever it occurs. The first argument that disagrees is named, with w
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 from types import ModuleType
 from typing import Any
 
@@ -43,15 +43,23 @@ def bind(op: str, **arguments: tuple[Array, str]) -> dict[str, int]:
 
     Raises TypeError for what is no array or lies on another device than the first, ValueError for a wrong shape.
     """
+    first, device = "", None
+    for name, (x, _) in arguments.items():
+        xp = module_of(op, name, x)
+        if device is None:
+            first, device = name, xp
+        elif xp is not device:
+            raise TypeError(f"{op}: {name} is a {xp.__name__} array but {first} is a {device.__name__} array")
+    return dict(sizes_of(op, tuple([(name, x.shape, pattern) for name, (x, pattern) in arguments.items()])))
+
+
+@lru_cache(4096)
+def sizes_of(op: str, arguments: tuple[tuple[str, tuple[int, ...], str], ...]) -> dict[str, int]:
+    """The sizes by name of each (name, shape, pattern); remembered, since layers are called with the same shapes."""
     sizes: dict[str, int] = {}
     bound_by: dict[str, str] = {}
-    module: tuple[str, ModuleType] | None = None
-    for name, (x, pattern) in arguments.items():
-        xp = module_of(op, name, x)
-        module = module or (name, xp)
-        if xp is not module[1]:
-            raise TypeError(f"{op}: {name} is a {xp.__name__} array but {module[0]} is a {module[1].__name__} array")
-        dims, shape = dimensions(pattern), x.shape
+    for name, shape, pattern in arguments:
+        dims = dimensions(pattern)
         fits = len(dims) == len(shape)
         for d, got in zip(dims, shape):
             fits = fits and got == (sizes.get(d, got) if isinstance(d, str) else d)
@@ -59,7 +67,7 @@ def bind(op: str, **arguments: tuple[Array, str]) -> dict[str, int]:
             known = [f"{d}={sizes[d]} (from {bound_by[d]})" for d in dict.fromkeys(dims) if d in sizes]
             hint = f" with {', '.join(known)}" if known else ""
             raise ValueError(f"{op}: {name} must be [{', '.join(map(str, dims))}]{hint}, got {list(shape)}")
-        if not x.size:
+        if 0 in shape:
             raise ValueError(f"{op}: {name} must not be empty, got {list(shape)}")
         for d, got in zip(dims, shape):
             if isinstance(d, str) and d not in sizes:
@@ -141,35 +149,35 @@ def check_out(
     """Checks each `name=(buffer, shape)` that is given (not None): an array of that shape and a float dtype on the
     device of the inputs, that can be written and lies apart from them and the other buffers. A buffer may be the input
     `over` itself."""
-    first, device = next((name, array_module(x)) for name, x in inputs.items() if x is not None)
-    given = {f"out {name}": (buffer, shape) for name, (buffer, shape) in outputs.items() if buffer is not None}
-    for name, (buffer, shape) in given.items():
-        xp = module_of(op, name, buffer)
+    inputs = {name: x for name, x in inputs.items() if x is not None}
+    first, written = next(iter(inputs)), {}
+    for result, (buffer, shape) in outputs.items():
+        if buffer is None:
+            continue
+        written[name := f"out {result}"] = buffer
+        xp, device = module_of(op, name, buffer), array_module(inputs[first])
         if xp is not device:
             raise TypeError(f"{op}: {name} is a {xp.__name__} array but {first} is a {device.__name__} array")
-        if tuple(buffer.shape) != tuple(shape):
+        if buffer.shape != shape:
             raise ValueError(f"{op}: {name} must be {list(shape)}, got {list(buffer.shape)}")
         if not is_float(buffer.dtype):
             raise TypeError(f"{op}: {name} must be of a float dtype, got {buffer.dtype}")
         check_writable(op, name, buffer)
-    for name, (buffer, _) in given.items():
-        if buffer is not over:
-            check_apart(op, {name: buffer}, {k: x for k, x in inputs.items() if x is not None})
-    check_apart(op, {name: buffer for name, (buffer, _) in given.items()})
+    check_apart(op, {name: buffer for name, buffer in written.items() if buffer is not over}, inputs)
+    check_apart(op, written)
 
 
 def check_writable(op: str, name: str, buffer: Array) -> None:
     """Raises ValueError for a buffer that is read-only or has one element in several places."""
     if isinstance(buffer, np.ndarray) and not buffer.flags.writeable:
         raise ValueError(f"{op}: {name} must be writable, got a read-only array")
-    if any(step == 0 and side > 1 for step, side in zip(buffer.strides, buffer.shape)):
+    if 0 in buffer.strides and any(step == 0 and side > 1 for step, side in zip(buffer.strides, buffer.shape)):
         raise ValueError(f"{op}: {name} must have memory for every element, got a broadcast array")
 
 
-def check_apart(op: str, written: dict[str, Array], others: dict[str, Array] | None = None) -> None:
+def check_apart(op: str, written: dict[str, Array], others: Mapping[str, Array] | None = None) -> None:
     """Raises ValueError where one of `written` shares memory with one of the others (default: with another of them)."""
-    pairs = combinations(written.items(), 2) if others is None else [
-        (one, other) for one in written.items() for other in others.items()]
+    pairs = combinations(written.items(), 2) if others is None else product(written.items(), others.items())
     for (name, x), (other, y) in pairs:
         xp = array_module(x)
         if xp.may_share_memory(x, y) and xp.shares_memory(x, y):

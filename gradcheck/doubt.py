@@ -42,5 +42,5 @@ def excused(ruler: Ruler, found: Found) -> Found:
             except OutOfDomain:
                 break
         u, tiny = leaves.roundoff(ruler.pair.result_format), float(np.finfo(ruler.pair.result_format).tiny)
-        slack = 4 * u * norm(np.where(moves, visit.dy * visit.y, 0.0)) + tiny * norm(d)
+        slack = 4 * u * norm(np.where(moves, visit.dy * visit.y, 0.0)) + tiny * norm(np.abs(d))
     return found._replace(slack=found.slack + slack, note=HIDDEN)

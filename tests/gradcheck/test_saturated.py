@@ -88,3 +88,10 @@ def test_what_is_not_saturated_is_not_excused():
 def test_what_rounding_hides_is_said():
     found = check_gradients(*pair("softmax"), drawn(0, ("large", "normal")))
     assert "x: saturated: a slope within rounding of the others" in str(found) and found["x"] < 1e-4
+
+
+def test_complex_arguments():
+    x = np.array([1 + 2j, -0.5 + 0.25j])
+    check_gradients(np.square, lambda dy, x: 2 * dy * np.conj(x), {"x": x})
+    with pytest.raises(GradientError, match="dx is wrong"):
+        check_gradients(np.square, lambda dy, x: 2 * dy * x, {"x": x})

@@ -22,6 +22,7 @@ from signal import Signals
 import numpy as np
 
 from ltbc.nn import describe
+from ltbc.nn.parameters import INITIALIZATIONS
 from ltbc.train import TrainError, checkpoint, leavings
 from ltbc.train.distributed import Told, World, join
 from ltbc.train.interruption import Interruption
@@ -30,7 +31,7 @@ from ltbc.train.lock import Lock
 from ltbc.train.options import check_names, length, parse, settle
 from ltbc.train.rescue import Keeper
 from ltbc.train.run import Run
-from ltbc.train.source import check, read_pictures
+from ltbc.train.source import changes, check, read_pictures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,11 +69,12 @@ def start(options: argparse.Namespace, world: World) -> int:
         world.first(lambda: check(settings, folder))
         pictures, held_out = read_pictures(settings, world, folder)
         if old and (old.classes, old.fingerprint) != (pictures.classes, pictures.fingerprint):
-            raise TrainError(f"{pictures.root}: not the pictures of {folder} (files came, went or changed): bring them "
-                             "back, or start another run with --out")
+            world.say(world.first(lambda: changes(folder, old, pictures, options.changed)))
         run = Run(folder, settings, pictures, held_out, world)
         together = f"; {world.size} processes" if world.size > 1 else ""
         world.say(f"{describe(settings['backend'])}; activations in {settings['dtype']}{together}")
+        if settings["init"] not in INITIALIZATIONS and not old:
+            world.say(run.begin_from(settings["init"]))
         if old:
             run.restore(old)
             old.arrays.clear()

@@ -29,6 +29,7 @@ VERSION = "train 3: a file a step, with a digest"  # of the program that wrote i
 CHECKPOINTS = "checkpoints"
 DIGEST = b'"digest":"%s"'  # in the header; inside of another text its quotes would be escaped
 BLANK = DIGEST % (b"0" * 64)  # while the digest is computed
+LOGITS = "class.1."  # the layer whose size the classes decide
 SHAPE = ("width", "global_size", "fusion", "class_loss", "color_space")  # of `Settings`, beside the classes
 
 
@@ -64,6 +65,8 @@ class Checkpoint:
 
     def restore(self, net: Network, optimizer: Adadelta) -> None:
         """Puts the arrays into the network and the optimizer. Raises TrainError where they do not fit."""
+        if self.classes != net.settings.classes:
+            self.take_over(net)
         for name, into in state(net, optimizer).items():
             array = self.arrays.get(name)
             if array is None or array.shape != into.shape or array.dtype != into.dtype:
@@ -72,9 +75,26 @@ class Checkpoint:
             into[...] = net.xp.asarray(array)
         net.refresh()
 
+    @property
+    def shape(self) -> Settings:
+        return Settings(classes=self.classes, **{name: self.settings[name] for name in SHAPE})
+
+    def take_over(self, net: Network) -> None:
+        """Makes the arrays those of a network of other classes: the layer of the logits is the network's own, new."""
+        for name, flat in self.arrays.items():
+            old, new = Parameters(self.shape, flat.dtype), Parameters(net.settings, flat.dtype)
+            old.flat[...] = flat
+            if name == "parameters":
+                new.flat[...] = net.parameters.flat if isinstance(net.parameters.flat, np.ndarray) else (
+                    net.parameters.flat.get())
+            for view in old.views:
+                if not view.startswith(LOGITS):
+                    new.views[view][...] = old.views[view]
+            self.arrays[name] = new.flat
+
     def weights(self) -> bytes:
         """The weights file that belongs to it. Raises TrainError where the parameters are of another network."""
-        settings = Settings(classes=self.classes, **{name: self.settings[name] for name in SHAPE})
+        settings = self.shape
         flat = self.arrays["parameters"]
         parameters = Parameters(settings, flat.dtype)
         if flat.shape != parameters.flat.shape:

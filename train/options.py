@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import ltbc
 from ltbc.kernels import class_loss, color
 from ltbc.kernels.cpu.cores import cores
 from ltbc.kernels.dispatch import BACKENDS
 from ltbc.nn import ALPHA, default_backend, default_dtype
+from ltbc.nn.architecture import PARTS
 from ltbc.nn.parameters import INITIALIZATIONS
+from ltbc.nn.weights import WeightsError, load_weights
 from ltbc.train import TrainError
+from ltbc.train.checkpoint import SHAPE
 from ltbc.train.pictures.photograph import NEAR_GREY
 
 CPUS = cores()
+RELEASED = Path(ltbc.__file__).parent / "colorize/weights.safetensors"
 
 
 def number(kind: type, low: float, high: float = float("inf"), multiple: int = 1):
@@ -35,6 +40,21 @@ def number(kind: type, low: float, high: float = float("inf"), multiple: int = 1
     return parse
 
 
+def beginning(text: str) -> str:
+    """How the first weights are drawn, or the path of a weights file."""
+    if text in INITIALIZATIONS:
+        return text
+    return str(RELEASED) if text == "released" else os.path.abspath(text)
+
+
+def parts(text: str) -> str:
+    """Names of parts of the network, separated by commas."""
+    names = [name for name in text.split(",") if name]
+    if wrong := [name for name in names if name not in PARTS]:
+        raise argparse.ArgumentTypeError(f"must be of {', '.join(PARTS)}, got {wrong[0]}")
+    return ",".join(part for part in PARTS if part in names)
+
+
 count, size = number(int, 1), number(int, 8, 4096, 8)
 fraction, tiny = number(float, 0, 0.9999999), number(float, 1e-30)
 
@@ -46,7 +66,8 @@ FOR_GOOD: dict[str, tuple] = {
     "seed": (0, number(int, 0, 2**63), "of the initial weights, the order, crops and flips"),
     "alpha": (ALPHA, number(float, 0), "weight of the class loss; 0 trains on color alone"),
     "alpha_first": (None, number(float, 0), "alpha in the first fifth of the run: 0 learns colors first, 1 scenes"),
-    "init": ("he", INITIALIZATIONS, "how the first weights are drawn"),
+    "init": ("he", beginning, "weights file to begin from, 'released' for the program's own; or how the first weights "
+             f"are drawn: {', '.join(INITIALIZATIONS)}"),
     "lr": (1.0, tiny, "Adadelta's factor on every update"),
     "rho": (0.95, fraction, "Adadelta's decay of its two averages"),
     "eps": (1e-8, tiny, "Adadelta's constant under its roots"),
@@ -66,6 +87,7 @@ CHANGEABLE: dict[str, tuple] = {
     "memory": (2.0, number(float, 0), "GiB of decoded pictures to keep"),
     "checkpoint_every": (500, count, "steps"),
     "keep": (2, count, "checkpoints, the newest ones"),
+    "freeze": ("", parts, f"parts that stay as they are, separated by commas, of {', '.join(PARTS)}"),
     "held_out": (None, str, "folder or shards to measure on at every checkpoint"),
 }
 LENGTHS = ("steps", "epochs", "minutes")
@@ -82,6 +104,7 @@ def parser() -> Parser:
     p.add_argument("photos", nargs="?", help="folder with one sub-folder of pictures a class, or of shards")
     p.add_argument("--out", metavar="RUN", help="folder for the new run: checkpoint, weights, metrics, settings")
     p.add_argument("--resume", metavar="RUN", help="go on where this run stopped, with the same bits")
+    p.add_argument("--changed", action="store_true", help="with --resume: go on with other photographs")
     p.add_argument("--force", action="store_true", help="start anew where --out holds a run already")
     length = p.add_mutually_exclusive_group()
     length.add_argument("--steps", type=number(int, 0), help="length of the run, from its beginning")
@@ -97,6 +120,8 @@ def parser() -> Parser:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options as given: those of the two tables are absent where they were not. Raises TrainError."""
     options = parser().parse_args(arguments)
+    if options.changed and not options.resume:
+        raise TrainError("--changed belongs to --resume RUN")
     if options.resume and (options.out or options.force):
         raise TrainError("--resume RUN goes on in RUN: leave out --out and --force")
     if not options.resume and not (options.photos and options.out):
@@ -136,11 +161,32 @@ def settle(options: argparse.Namespace, saved: dict[str, Any] | None, processes:
             settings[folder] = os.path.abspath(given[folder])
     if settings["batch"] % processes:
         raise TrainError(f"--batch {settings['batch']} must be a multiple of the {processes} processes")
+    if not saved and settings["init"] not in INITIALIZATIONS:
+        take_shape(settings, given)
     if settings["global_size"] is None:
         settings["global_size"] = settings["crop"]
     settings["backend"] = settings["backend"] or default_backend()
     settings["dtype"] = settings["dtype"] or default_dtype(settings["backend"])
     return settings
+
+
+def take_shape(settings: dict[str, Any], given: dict[str, Any]) -> None:
+    """The settings of a run that begins from a weights file: the network's are the file's, as is the crop's side.
+
+    Raises TrainError where others were given, or the file cannot be read.
+    """
+    path = settings["init"]
+    try:
+        _, stated = load_weights(path)
+    except WeightsError as error:
+        raise TrainError(f"--init {error} (or give one of {', '.join(INITIALIZATIONS)})") from None
+    for name in SHAPE:
+        if name in given and given[name] != getattr(stated, name):
+            raise TrainError(f"--{name.replace('_', '-')} {given[name]} does not fit --init {path}, which has "
+                             f"{getattr(stated, name)}: leave it out")
+        settings[name] = getattr(stated, name)
+    if "crop" not in given and stated.global_size:
+        settings["crop"] = stated.global_size
 
 
 def length(settings: dict[str, Any], pictures: int) -> tuple[float, str]:

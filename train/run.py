@@ -12,9 +12,10 @@ from ltbc.kernels import color
 from ltbc.kernels.arrays import Array
 from ltbc.nn import Adadelta, Network
 from ltbc.nn.backends import array_module_of
-from ltbc.nn.weights import weights_bytes
+from ltbc.nn.parameters import INITIALIZATIONS
+from ltbc.nn.weights import load_weights, weights_bytes
 from ltbc.train import TrainError, checkpoint, leavings
-from ltbc.train.checkpoint import SHAPE, Checkpoint, Progress
+from ltbc.train.checkpoint import LOGITS, SHAPE, Checkpoint, Progress
 from ltbc.train.distributed import World
 from ltbc.train.journal import Bar, Metrics, Silent
 from ltbc.train.pictures.folder import Gone, Pictures
@@ -40,10 +41,14 @@ class Run:
         self.world = world = world or World()
         self.xp = array_module_of(settings["backend"])
         world.take_device(self.xp)
-        network = (*SHAPE, "backend", "dtype", "seed", "init")
-        self.net = Network(classes=pictures.classes, xp=self.xp, **{name: settings[name] for name in network})
+        network = {name: settings[name] for name in (*SHAPE, "backend", "dtype", "seed")}
+        init = settings["init"] if settings["init"] in INITIALIZATIONS else "he"
+        self.net = Network(classes=pictures.classes, xp=self.xp, init=init, **network)
         self.optimizer = Adadelta(self.net, settings["lr"], settings["rho"], settings["eps"])
         self.progress, self.saved, self.whole = Progress(), -1, True
+        frozen = settings["freeze"].split(",")
+        spans = self.net.parameters.spans().items()
+        self.frozen = [span for layer, span in spans if layer.partition(".")[0] in frozen]
         self.done = world.attach(self.net.gradients)
         self.share_cores()
 
@@ -53,6 +58,19 @@ class Run:
             from ltbc.kernels.cpu.threads import set_threads, threads
 
             set_threads(self.world.share(threads()))
+
+    def begin_from(self, path: str) -> str:
+        """Takes the weights of a file, but for the logits' layer where that is of other classes; what is to be told."""
+        arrays, stated = load_weights(path)
+        same = stated.classes == self.net.settings.classes
+        for name, view in self.net.parameters.views.items():
+            if same or not name.startswith(LOGITS):
+                view[...] = self.xp.asarray(arrays[name])
+        self.net.refresh()
+        if same or not stated.global_size:
+            return f"begins from {path}"
+        return (f"begins from {path}, of {len(stated.classes)} other classes: the last layer of the class branch is "
+                f"drawn anew, for {len(self.net.settings.classes)}")
 
     def restore(self, old: Checkpoint) -> None:
         old.restore(self.net, self.optimizer)
@@ -104,6 +122,8 @@ class Run:
         left, decay = max(1 - done, 0.0), self.settings["decay"]
         self.optimizer.lr = self.settings["lr"] * (max(left / decay, 1e-6) if left < decay else 1.0)
         self.whole = False
+        for start, stop in self.frozen:
+            self.net.gradients.flat[start:stop] = 0
         self.optimizer.step()
         self.progress.advance(self.settings["batch"], seconds, waited)
         self.whole = True

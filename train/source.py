@@ -7,7 +7,7 @@ from typing import Any
 from ltbc.nn.architecture import Settings
 from ltbc.nn.backends import array_module_of, check_dtype
 from ltbc.train import TrainError
-from ltbc.train.checkpoint import SHAPE
+from ltbc.train.checkpoint import SHAPE, Checkpoint
 from ltbc.train.distributed import World
 from ltbc.train.leavings import HELD_OUT, SCAN
 from ltbc.train.pictures.folder import Pictures, from_entries, scan
@@ -60,6 +60,28 @@ def read_pictures(
             world.say("\n".join(found.report()))
     check_classes(photos, pictures.classes, settings)
     return pictures, measured
+
+
+def changes(run: Path, old: Checkpoint, pictures: Pictures, allowed: bool) -> str:
+    """What differs from the pictures of the checkpoint. Raises TrainError with it unless that is `allowed`."""
+    before = known_from(run / SCAN, pictures.short_side)
+    now = {entry.name: entry for entry in pictures.entries}
+    texts = []
+    if before and now:
+        both = before.keys() & now.keys()
+        counts = {"came": len(now.keys() - before.keys()), "went": len(before.keys() - now.keys()),
+                  "changed": sum(before[name].digest != now[name].digest for name in both)}
+        texts = [f"{n} {what}" for what, n in counts.items() if n]
+    lists = {"more": set(pictures.classes) - set(old.classes), "less": set(old.classes) - set(pictures.classes)}
+    for what, names in lists.items():
+        if names:
+            texts.append(f"{len(names)} class{'es' * (len(names) > 1)} {what} ({', '.join(sorted(names)[:5])})")
+    told = f"{pictures.root}: not the pictures of {run}: {', '.join(texts) or 'files came, went or changed'}"
+    if not allowed:
+        raise TrainError(f"{told}; bring them back, go on with those that are there (--changed), or start another run "
+                         "with --out")
+    new = "; the last layer of the class branch is drawn anew" * (old.classes != pictures.classes)
+    return f"{told}; goes on{new}"
 
 
 def read_folder(

@@ -1,6 +1,6 @@
 """The network in the plain: forward and backward as text, without buffers, micro-batches and compiled kernels.
 
-`nn/network.py` computes the same numbers with them.
+`nn/network.py` computes the same numbers with them. Read this first; nn/README.md draws it.
 A `Trace` is what a chain of layers saw and gave on the way forward, all that its way back needs.
 """
 

@@ -23,6 +23,8 @@ SAYS = {
     "4_triton": ("bias = tl.load(b + o", "z = [8x4]", "2 programs ran", "project's: True True"),
     "5_learning": ("step  chroma loss", "scenes named rightly: 100%"),
     "6_find_the_bug": ("exercise 1: linear: db is wrong", "exercise 5: cross_entropy: dz is wrong at [2]"),
+    "7_one_gradient": ("fork 1, global_fc.1: from the global vector 1.4e-05, from the class scores 1.3e-04",
+                       "= the weight's: True", "every gradient equals the network's: True"),
 }
 SOLUTIONS = (  # of lesson 6: what stands there, what should
     ("dy[0]", "dy.sum(0)"),  # b is added to every row

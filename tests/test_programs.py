@@ -32,7 +32,7 @@ def find_programs() -> dict[str, list[str]]:
     found = {}
     for path in sorted((*ROOT.glob("*.py"), *ROOT.glob("[!.]*/**/*.py"))):
         name = path.relative_to(ROOT)
-        if len(name.parts) == 2 and name.parts[0] == "lessons":
+        if len(name.parts) == 2 and name.parts[0] == "lessons" and path.stem[0].isdigit():
             found[path.stem] = [str(path)]
         elif f"\n{GUARD}\n" in path.read_text() and (name.parts[0] != "tests" or name.parts[1] == "on_gpu"):
             module = ".".join(name.with_suffix("").parts).removesuffix(".__main__")
@@ -76,7 +76,7 @@ def run_into_closed_pipe(command, **environment) -> tuple[int, str]:
 
 def test_all_programs_are_found():
     assert {"nn", "train", "train.pack", "train.experiments", "colorize", "demo", "bench", "tests.on_gpu",
-            "train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 6
+            "train.photographs.make_photographs"} <= PROGRAMS.keys() and len(LESSONS) == 7
 
 
 @pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in (*LESSONS, "ltbc")])  # it imports later

@@ -1,4 +1,4 @@
-"""`python -m nn.study.pictures`: draws the picture of each operation, `kernels/<op>/picture.svg`."""
+"""`python -m nn.study.pictures`: draws `kernels/<op>/picture.svg` of each operation, and nn/gradient.svg."""
 
 from ltbc import program
 
@@ -33,6 +33,7 @@ from ltbc.nn.study.drawing import (
     row,
     word,
 )
+from ltbc.nn.study.gradient_picture import gradient  # noqa: E402
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 
@@ -236,9 +237,9 @@ PICTURES = (linear, conv3x3, upsample2x, upsample2x_conv3x3, fusion, chroma_loss
 
 def main(folder: Path = KERNELS) -> None:
     plt.rcParams["svg.hashsalt"] = "let there be color"  # the same file on every run
-    for draw in PICTURES:
+    paths = {draw: folder / draw.__name__ / "picture.svg" for draw in PICTURES}
+    for draw, path in {**paths, gradient: folder.parent / "nn" / "gradient.svg"}.items():
         figure = draw()
-        path = folder / draw.__name__ / "picture.svg"
         figure.savefig(path, metadata={"Date": None}, dpi=80, facecolor="white")
         plt.close(figure)
         print(f"{path} ({path.stat().st_size / 1024:.0f} KB)")

@@ -85,10 +85,12 @@ def test_the_matrices_of_winograd_are_those_that_are_derived():
 
 def test_every_picture_can_be_drawn_again(tmp_path):
     for op in OPERATIONS:
-        (tmp_path / op).mkdir()
-    pictures.main(tmp_path)
-    drawn = sorted(tmp_path.glob("*/picture.svg"))
+        (tmp_path / "kernels" / op).mkdir(parents=True)
+    (tmp_path / "nn").mkdir()
+    pictures.main(tmp_path / "kernels")
+    drawn = sorted(tmp_path.glob("kernels/*/picture.svg"))
     assert [path.parent.name for path in drawn] == OPERATIONS
+    drawn += [tmp_path / "nn/gradient.svg"]
     assert all(path.stat().st_size < 200_000 and b"</svg>" in path.read_bytes()[-20:] for path in drawn)
 
 

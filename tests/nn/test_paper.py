@@ -1,4 +1,4 @@
-"""nn/PAPER.md says what is so: its values are those of the program, its lines stand in the files, what it names exists."""
+"""nn/PAPER.md says what is so: its values are the program's, its lines stand in the files, what it names exists."""
 
 import re
 from importlib import import_module

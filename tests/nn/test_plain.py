@@ -6,6 +6,8 @@ import pytest
 from ltbc.kernels import chroma_loss, class_loss
 from ltbc.nn import ALPHA, Network
 from ltbc.nn.plain import backward, forward
+from tests import ROOT
+from tests.kernels.test_derivations import differences
 
 CASES = {  # settings, sides of the picture
     "one size": (dict(global_size=64), (64, 64)),
@@ -62,6 +64,12 @@ def test_the_pictures_gradient_is_that_of_differences():
     h = 1e-6
     assert (loss(luminance + h * v) - loss(luminance - h * v)) / (2 * h) == pytest.approx(
         (found.luminance * v).sum(), rel=1e-5)
+
+
+def test_the_readme_shows_what_its_example_prints(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "nn" / "README.md").read_text()
+    assert "```python" in text and differences(text) == []
 
 
 def test_the_forks_add_up_and_the_two_ways_do():

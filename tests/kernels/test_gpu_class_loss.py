@@ -65,15 +65,8 @@ def test_every_order_of_programs(kind):
     same_bits(lambda: class_loss.value_and_gradient(z, labels, kind=kind, backend="gpu"))
 
 
-@pytest.mark.parametrize("wrong, error, message", [
-    ({"z": np.ones((2, 6), np.float32)[:, ::2]}, ValueError,
-     "class_loss: backend gpu takes contiguous arrays; copy z with ascontiguousarray"),
-    ({"z": np.ones((2, 3))}, TypeError,
-     "class_loss: backend gpu computes in bfloat16, float16, float32; z is float64"),
-    ({"z": np.ones((2, 65537), np.float32)}, ValueError,
-     "class_loss: backend gpu takes up to 65536 classes, got 65537; use backend='reference'"),
-])
-def test_rejects(wrong, error, message):
-    right = {"z": np.ones((2, 3), np.float32), "labels": np.array([0, 2]), "backend": "gpu"}
+def test_more_classes_than_a_program_holds_are_refused():
+    z = np.ones((2, 65537), np.float32)
+    message = "class_loss: backend gpu takes up to 65536 classes, got 65537; use backend='reference'"
     with watched():
-        helpers.rejects(message, error, class_loss.value_and_gradient, **right | wrong)
+        helpers.rejects(message, ValueError, class_loss.value_and_gradient, z, np.array([0, 2]), backend="gpu")

@@ -67,14 +67,7 @@ def backward(
     parameters = {name: np.zeros_like(view) for name, view in net.parameters.views.items()}
 
     def back(name: str, dy: Array) -> tuple[Array, ...]:
-        dx: tuple[Array, ...] = (dy,)
-        for spec, x, y in reversed(traces[name]):
-            w = net.parameters.views[f"{spec.name}.weight"]
-            operation = import_module(f"ltbc.kernels.{spec.op}")
-            *dx, dw, db = operation.backward(dx[0].reshape(y.shape), *x, w, y, *variant(spec))
-            parameters[f"{spec.name}.weight"] += dw  # adds: layers that saw two pictures get two gradients
-            parameters[f"{spec.name}.bias"] += db
-        return tuple(dx)
+        return through(net, traces[name], dy, parameters)
 
     (dfused,) = back("color", dchroma)
     dmid, *dvector = back("fusion", dfused)
@@ -90,6 +83,18 @@ def backward(
         back("low of the copy", dcopy)
         return Gradients(parameters, forks, back("low", dlow)[0])
     return Gradients(parameters, forks, back("low", dlow + dcopy)[0])  # fork: mid-level and global branch
+
+
+def through(net: Network, trace: Trace, dy: Array, parameters: dict[str, Array]) -> tuple[Array, ...]:
+    """Back through a chain: the gradients of what it read; those of its parameters are added to `parameters`."""
+    dx: tuple[Array, ...] = (dy,)
+    for spec, x, y in reversed(trace):
+        w = net.parameters.views[f"{spec.name}.weight"]
+        operation = import_module(f"ltbc.kernels.{spec.op}")
+        *dx, dw, db = operation.backward(dx[0].reshape(y.shape), *x, w, y, *variant(spec))
+        parameters[f"{spec.name}.weight"] += dw  # adds: layers that saw two pictures get two gradients
+        parameters[f"{spec.name}.bias"] += db
+    return tuple(dx)
 
 
 def variant(spec: LayerSpec) -> tuple:

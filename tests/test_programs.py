@@ -42,7 +42,7 @@ def find_programs() -> dict[str, list[str]]:
 
 
 PROGRAMS = find_programs()
-NO_NUMPY = ("bench", "bench.measure.memory", "tests.on_gpu", "train.photographs.make_photographs")  # for --help
+NO_NUMPY = ("lessons", "bench", "bench.measure.memory", "tests.on_gpu", "train.photographs.make_photographs")  # --help
 INNER = ("bench.gradients.measure",)  # started by `bench gradients`; its package imports NumPy before it begins
 LESSONS = [name for name in PROGRAMS if name[0].isdigit()]
 

@@ -13,17 +13,23 @@ import argparse
 import logging
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
-from ltbc.colorize import export, files, images, options, serve
+from ltbc.colorize import export, files, images, options, pipes, serve
 from ltbc.colorize.colorizer import WEIGHTS, Colorizer
 from ltbc.colorize.errors import How
 from ltbc.colorize.options import fail
 from ltbc.colorize.paths import Job, plan
 from ltbc.colorize.picture import ImageError
 from ltbc.nn import WeightsError
+from ltbc.program import printable
+
+Tell = Callable[[str], None]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
         return serve.main(arguments[1:])
     chosen = parse(arguments)
     try:
-        return run(chosen)
+        if pipes.PIPE not in (*chosen.photos, chosen.out):
+            return run(chosen)
+        with pipes.piped(chosen) as folder:
+            return run(chosen, folder)
     except KeyboardInterrupt:
         return fail("interrupted; what was written is whole", 130)
     except (ImageError, WeightsError) as error:
@@ -53,8 +62,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "ltbc export --onnx FILE writes the network for other programs.",
     )
     add = parser.add_argument
-    add("photos", nargs="+", metavar="PHOTO", help="files, folders (with all that is in them) or patterns")
-    add("--out", required=True, metavar="PATH", help="the file to write, or a folder")
+    add("photos", nargs="+", metavar="PHOTO", help="files, folders (with all that is in them) or patterns; "
+        "- for standard input")
+    add("--out", required=True, metavar="PATH", help="the file to write, or a folder; - for standard output (PNG, "
+        "or as --suffix says)")
     options.add_network(parser)
     add("--style", metavar="PHOTO", help="take the global features from this photograph")
     add("--blend", type=options.part, default=1.0, metavar="PART", help="of the style's features in the mixture with "
@@ -86,8 +97,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return chosen
 
 
-def run(chosen: argparse.Namespace) -> int:
-    """Colors what the options name; the exit code says whether all went well."""
+def run(chosen: argparse.Namespace, hidden: str = "") -> int:
+    """Colors what the options name; the exit code says whether all went well. hidden: a folder that is not named, and
+    of which standard output may hold a file."""
+    say = partial(tell, hidden, sys.stderr if hidden and chosen.out.startswith(hidden) else sys.stdout)
     jobs, problems = plan(chosen.photos, chosen.out, chosen.suffix)
     for line in problems:
         fail(line)
@@ -96,17 +109,22 @@ def run(chosen: argparse.Namespace) -> int:
     todo = []
     for job in jobs:
         if job.target.exists() and not chosen.force:
-            print(f"{job.source}: skipped, {job.target} exists (--force overwrites it)")
+            say(f"{job.source}: skipped, {job.target} exists (--force overwrites it)")
         else:
             todo.append(job)
-    failed = color_all(todo, chosen) if todo else 0
+    failed = color_all(todo, chosen, say, partial(tell, hidden, sys.stderr)) if todo else 0
     if len(jobs) + len(problems) > 1:
         failed_in_all = failed + len(problems)
-        print(f"{len(todo) - failed} colored, {len(jobs) - len(todo)} skipped, {failed_in_all} failed")
+        say(f"{len(todo) - failed} colored, {len(jobs) - len(todo)} skipped, {failed_in_all} failed")
     return 1 if failed or problems else 0
 
 
-def color_all(jobs: list[Job], chosen: argparse.Namespace) -> int:
+def tell(hidden: str, stream: TextIO, line: str) -> None:
+    """One line, beside the progress bar."""
+    tqdm.write(printable(line.replace(hidden, ""), stream), file=stream)
+
+
+def color_all(jobs: list[Job], chosen: argparse.Namespace, say: Tell, complain: Tell) -> int:
     """Colors one after the other and returns how many failed."""
     colorizer = load(chosen)
     style = images.read(chosen.style) if chosen.style else None
@@ -120,10 +138,10 @@ def color_all(jobs: list[Job], chosen: argparse.Namespace) -> int:
                 lines = files.color_file(job, colorizer, wishes)
             except ImageError as error:
                 failed += 1
-                tqdm.write(f"colorize: {error}", file=sys.stderr)
+                complain(f"colorize: {error}")
                 continue
             for line in lines:
-                tqdm.write(line, file=sys.stdout)
+                say(line)
     return failed
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from ltbc.colorize import hints, join, memory
 from ltbc.colorize.hints import HintLike
 from ltbc.colorize.luminance import bands, lightness
+from ltbc.colorize.parameters import checked_size, number
 from ltbc.colorize.picture import Picture, from_array, from_pil
 from ltbc.kernels.arrays import Array
 from ltbc.nn import Network, WeightsError, default_backend, default_dtype, tiles
@@ -26,7 +27,6 @@ NO_WEIGHTS = (
     "no weights: name a file with --weights. To make one: `make demo`, or "
     "`ltbc train PHOTOS --out RUN`, then --weights RUN/weights.safetensors"
 )
-FULL = "full"  # render size: the picture's own
 WITHOUT_GLOBAL = 448  # longest side that a network without global branch sees by default
 MULTIPLE = 8  # of the network's height and width
 LARGEST_TILE = 1536  # pixels a side: of what it computes, its margins are less than a fifth
@@ -57,10 +57,10 @@ class Colorizer:
     picture that the network sees, or "full"; by default three times the side that its global branch sees, where the
     colors of whole photographs come nearest to the true ones (WEIGHTS.md, `ltbc.colorize.experiments.render_sizes`).
     dtype: of the activations; by default what the backend does best. max_memory: bytes that the process may take
-    while the network runs: a picture that needs more goes through it in tiles, with the same result. One instance may
-    be called from several threads: they take turns at the network, which is in memory once. Errors: `nn.WeightsError`
-    (a ValueError) for a weights file that cannot be used, ValueError for a render_size < 1, MemoryError where
-    max_memory leaves no room for the smallest tile.
+    while the network runs: a picture that needs more goes through it in tiles, which changes one sample in millions, by
+    one code. One instance may be called from several threads: they take turns at the network, which is in memory
+    once. Errors: `nn.WeightsError` (a ValueError) for a weights file that cannot be used, TypeError and ValueError for
+    other parameters, MemoryError where max_memory leaves no room for the smallest tile.
     """
 
     digest: str | None = None  # SHA-256 of the weights file
@@ -69,20 +69,27 @@ class Colorizer:
         self, weights: str | os.PathLike | Network | None = None, backend: str | None = None,
         render_size: int | str | None = None, dtype: str | None = None, max_memory: int | None = None,
     ) -> None:
-        if isinstance(render_size, str) and render_size != FULL or isinstance(render_size, int) and render_size < 1:
-            raise ValueError(f"colorize: render_size must be at least 1 or 'full', got {render_size!r}")
+        self.render_size, self.max_memory = checked_size(render_size), None
+        if max_memory is not None:
+            self.max_memory = int(number("max_memory", max_memory, 1, "a number of bytes, as 1 << 30"))
+        if not isinstance(weights, str | os.PathLike | Network | None):
+            raise TypeError(f"colorize: weights must be a path or a Network, got {type(weights).__name__}")
         if weights is None and not WEIGHTS.is_file():
             raise WeightsError(f"colorize: {NO_WEIGHTS}")
         if not isinstance(weights, Network):
             backend = backend or default_backend()
             dtype = dtype or default_dtype(backend)
             source = Path(weights or WEIGHTS)
-            weights = Network.load(source, backend, dtype, array_module_of(backend))
+            try:
+                weights = Network.load(source, backend, dtype, array_module_of(backend))
+            except ImportError as error:
+                raise ValueError(f"colorize: the backend {backend} cannot run here ({error}): "
+                                 f"pip install 'let-there-be-color[{backend}]'") from None
             with open(source, "rb") as file:
                 self.digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.net, self.settings, self.max_memory = weights, weights.settings, max_memory
-        by_default = 3 * self.settings.global_size or WITHOUT_GLOBAL
-        self.render_size = None if render_size == FULL else int(render_size or by_default)
+        self.net, self.settings = weights, weights.settings
+        if render_size is None:
+            self.render_size = 3 * self.settings.global_size or WITHOUT_GLOBAL
         self.lock = threading.RLock()
 
     @overload
@@ -126,10 +133,9 @@ class Colorizer:
         blend: float = 1, hints: Sequence[HintLike] = (),
     ) -> Colored:
         """The colored pixels of a picture as codes 0..white of that dtype."""
-        if not saturation >= 0:
-            raise ValueError(f"colorize: saturation must be at least 0, got {saturation}")
-        if not 0 <= blend <= 1:
-            raise ValueError(f"colorize: blend must lie in [0, 1], got {blend}")
+        number("saturation", saturation, 0, "a finite number, at least 0")
+        if number("blend", blend, 0, "a number in [0, 1]") > 1:
+            raise ValueError(f"colorize: blend must be a number in [0, 1], got {blend}")
         chroma, probabilities = self.predict(picture.luminance, None if style is None else style.luminance, blend)
         chroma = tinted(chroma, picture.luminance, picture.luminance.shape, saturation, hints)
         pixels, forced = join.join(picture.luminance, chroma, dtype, white)
@@ -158,7 +164,7 @@ class Colorizer:
     def at(self, render_size: int | str) -> "Colorizer":
         """The same network and its lock, at another render size."""
         other = copy(self)
-        other.render_size = None if render_size == FULL else int(render_size)
+        other.render_size = checked_size(render_size)
         return other
 
     def look(self, codes: np.ndarray) -> tuple[Array, np.ndarray]:

@@ -16,6 +16,7 @@ import numpy as np
 from ltbc.nn import Network, WeightsError
 from ltbc.nn.architecture import LayerSpec, layers
 from ltbc.nn.weights import FORMAT, write_whole
+from ltbc.program import printable
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes of the last years read
 MISSING = "exporting needs the package onnx: pip install 'let-there-be-color[onnx]'"
@@ -46,7 +47,7 @@ def main(arguments: list[str], weights: Path | None) -> int:
 
 
 def told(line: str) -> int:
-    print(f"colorize: {line}", file=sys.stderr)
+    print(printable(f"colorize: {line}", sys.stderr), file=sys.stderr)
     return 1
 
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ltbc.colorize import hints, images, memory, preview
-from ltbc.colorize.colorizer import FULL, Colored, Colorizer
+from ltbc.colorize.colorizer import Colored, Colorizer
 from ltbc.colorize.errors import PLAINLY, How
 from ltbc.colorize.hints import Hint
+from ltbc.colorize.parameters import FULL
 from ltbc.colorize.paths import Job
 from ltbc.colorize.picture import ImageError, Picture, from_pil
 

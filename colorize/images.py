@@ -25,6 +25,7 @@ from ltbc.colorize.decode import FORMATS
 from ltbc.colorize.errors import PLAINLY, How, ImageError
 from ltbc.colorize.luminance import deviation, srgb_profile
 from ltbc.colorize.picture import Picture
+from ltbc.colorize.quiet import decoders_silent
 from ltbc.nn.weights import whole_file, write_whole
 
 READ = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif"))
@@ -39,7 +40,7 @@ BITS, MAKER_NOTE = 258, 0x927C  # tags
 
 def read(path: str | os.PathLike, how: How = PLAINLY) -> Picture:
     """The picture of a file. Raises ImageError with one line for whatever cannot be read."""
-    with told(path := Path(path)):
+    with told(path := Path(path)), decoders_silent():
         return decode.decode(path, how)
 
 

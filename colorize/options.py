@@ -6,16 +6,19 @@ import sys
 from typing import Any
 
 from ltbc.colorize import hints, images, memory
-from ltbc.colorize.colorizer import FULL, NO_WEIGHTS, WEIGHTS, Colorizer
+from ltbc.colorize.colorizer import NO_WEIGHTS, WEIGHTS, Colorizer
+from ltbc.colorize.parameters import FULL
 from ltbc.colorize.picture import ImageError
 from ltbc.nn import WeightsError, default_backend, describe
+from ltbc.program import printable
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--weights", metavar="FILE", help="a trained network; default: the one beside the program, if there is one")
     add("--max-memory", type=memory_size, metavar="2G", help="memory that the program may take: large pictures go "
-        "through the network in tiles, with the same result (default: most of what the machine has left)")
+        "through the network in tiles; one sample in millions may then differ, by one code (default: most of what the "
+        "machine has left)")
     add("--backend", choices=("reference", "cpu", "gpu"), help="default: the fastest that this machine has")
     add("--dtype", choices=("float32", "bfloat16", "float16"), help="of the activations; default: the backend's best")
 
@@ -38,7 +41,7 @@ def load(options: argparse.Namespace, render_size: int | str | None = None) -> C
 
 
 def fail(line: str, code: int = 1) -> int:
-    print(f"colorize: {line}", file=sys.stderr)
+    print(printable(f"colorize: {line}", sys.stderr), file=sys.stderr)
     return code
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from ltbc.colorize.colorizer import FULL, Colorizer
+from ltbc.colorize.colorizer import Colorizer
 from ltbc.colorize.images import READ, WRITE
+from ltbc.colorize.parameters import FULL
 from ltbc.colorize.picture import ImageError
 from ltbc.colorize.session import THUMBNAIL, Choice, Session
 

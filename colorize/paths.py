@@ -27,7 +27,8 @@ def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> tuple[li
     """
     target = Path(out)
     found, problems = search(inputs, target)
-    named_one = len(inputs) == 1 and not Path(inputs[0]).is_dir() and not glob.has_magic(inputs[0])
+    one = Path(inputs[0])
+    named_one = len(inputs) == 1 and not one.is_dir() and (one.exists() or not glob.has_magic(inputs[0]))
     is_folder = target.is_dir() or out.endswith(("/", os.sep)) or not target.suffix
     known = target.suffix.lower() in WRITE
     if not is_folder and (known or named_one):

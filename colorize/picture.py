@@ -75,6 +75,7 @@ def from_array(array: np.ndarray) -> Picture:
     uint8, uint16, or a float dtype in [0, 1]. Raises TypeError for another dtype, ValueError for other shapes and
     values.
     """
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"colorize: an array must be uint8, uint16 or float, got {array.dtype}")
     channels = array.shape[2] if array.ndim == 3 else 1
@@ -93,6 +94,8 @@ def from_array(array: np.ndarray) -> Picture:
 
 def from_pil(image: Image.Image) -> Picture:
     """Of a PIL image of any mode, as it stands: its color profile is applied, its EXIF orientation is not."""
+    if not image.width * image.height:
+        raise ValueError(f"colorize: an image must have pixels, got {image.width} x {image.height}")
     return make(planes_of(image), Metadata(profile=image.info.get("icc_profile")))
 
 

@@ -29,9 +29,17 @@ def begin(lasting: bool = False) -> None:
         reserve(number)
     output = Output(1, partial(go_on if lasting else stop, name))
     sys.stdout = text(output, sys.stdout)
-    sys.stderr = text(Output(2, lambda error: 0), sys.stderr)
+    sys.stderr = text(Output(os.dup(2), lambda error: 0), sys.stderr)  # apart from what libraries in C write to 2
     Interruption()
     atexit.register(end, output, name)  # the first to be registered runs last
+
+
+def printable(text: object, stream: Any = None) -> str:
+    """On one line of a terminal, whatever file names are in it: control characters, bytes that are no text and what the
+    stream's encoding lacks are escaped."""
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "utf-8"
+    known = str(text).encode(encoding, "backslashreplace").decode(encoding)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in known)
 
 
 class Output(FileIO):

@@ -152,8 +152,8 @@ def test_what_is_no_picture_is_told(colorizer):
     rejects("colorize: an array must be [H, W] or [H, W, 1 to 4], got [0, 3]", ValueError, colorizer, np.zeros((0, 3)))
     rejects("colorize: a float array must lie in [0, 1], got 0 to 2", ValueError, colorizer, np.array([[0.0, 2.0]]))
     rejects("colorize: a float array must lie in [0, 1], got nan to nan", ValueError, colorizer, np.array([[np.nan]]))
-    for size in (0, "big"):
-        rejects(f"colorize: render_size must be at least 1 or 'full', got {size!r}", ValueError,
+    for size, error in ((0, ValueError), ("big", TypeError)):
+        rejects(f"colorize: render_size must be a whole number of pixels, at least 1, or 'full', got {size!r}", error,
                 Colorizer, colorizer.net, None, size)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from ltbc.nn import describe
 from ltbc.nn.parameters import INITIALIZATIONS
+from ltbc.program import printable
 from ltbc.train import TrainError, checkpoint, leavings
 from ltbc.train.distributed import Told, World, join
 from ltbc.train.interruption import Interruption
@@ -56,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
 def fail(world: World, message: str, error: BaseException, status: int = 2) -> int:
     """One line: what is wrong, and what `rescue` noted of a checkpoint."""
     who = f"process {world.rank}: " if world.rank else ""
-    print("; ".join((f"train: {who}{message}", *getattr(error, "__notes__", ()))), file=sys.stderr)
+    line = "; ".join((f"train: {who}{message}", *getattr(error, "__notes__", ())))
+    print(printable(line, sys.stderr), file=sys.stderr)
     return status
 
 

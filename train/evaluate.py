@@ -22,6 +22,7 @@ import numpy as np
 from ltbc.kernels.dispatch import BACKENDS
 from ltbc.nn import Network, WeightsError, default_backend
 from ltbc.nn.backends import array_module_of
+from ltbc.program import printable
 from ltbc.train import TrainError
 from ltbc.train.pictures.folder import Pictures, scan
 
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def fail(message: str) -> int:
-    print(f"evaluate: {message}", file=sys.stderr)
+    print(printable(f"evaluate: {message}", sys.stderr), file=sys.stderr)
     return 2
 
 

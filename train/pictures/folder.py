@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ltbc.program import printable
 from ltbc.train import TrainError
 from ltbc.train.pictures.photograph import NEAR_GREY, PictureError, read
 from ltbc.train.pictures.scan import Entry, Found, as_bytes, find, look_at_all
@@ -120,7 +121,7 @@ class Pictures:
             lines.append(f"left out as unusable: {len(self.unusable)}")
             lines += [f"  {name}: {reason}" for name, reason in self.unusable[:10]]
             lines += ["  ..."] if len(self.unusable) > 10 else []
-        return lines + self.found.report()
+        return [*map(printable, lines)] + self.found.report()
 
 
 def scan(

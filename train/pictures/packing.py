@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ltbc.nn.weights import write_whole
+from ltbc.program import printable
 from ltbc.train import TrainError
 from ltbc.train.pictures.photograph import PictureError, read
 from ltbc.train.pictures.scan import times
@@ -159,7 +160,7 @@ class Packing:
             f"(all by name: {self.out / 'left_out.csv'})",
         ]
         bad = [f"  {name}: {reason[10:]}" for name, reason in left_out if reason.startswith("unusable: ")]
-        return lines + bad[:10] + ["  ..."][: len(bad) > 10]
+        return [*map(printable, lines + bad[:10])] + ["  ..."][: len(bad) > 10]
 
     def borderline(self, rows: list[list], left_out: list[tuple[str, str]]) -> bytes:
         """The contact sheet: the most colorful that are left out, and the least colorful that are not."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from ltbc.program import printable
 from ltbc.train import TrainError
 from ltbc.train.pictures.photograph import SUFFIXES, PictureError, load, read, spread
 
@@ -65,7 +66,7 @@ class Found:
             kinds = ", ".join(f"{suffix or 'without suffix'} {n}" for suffix, n in self.others.most_common(8))
             more = ", ..." if len(self.others) > 8 else ""
             lines.append(f"left out as of other kinds: {self.others.total()} files ({kinds}{more})")
-        return lines
+        return [*map(printable, lines)]
 
 
 def find(root: Path) -> Found:

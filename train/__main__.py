@@ -118,8 +118,9 @@ def train(run: Run, lock: Lock) -> int:
     keeper, signal, begun = Keeper(run, lock, metrics, bar), 0, 0.0
     with metrics, bar:
         over = run.saved == progress.step and getattr(progress, unit) >= end
-        if over or progress.step and progress.step % settings["checkpoint_every"] == 0:
-            run.measure(metrics, bar)  # where a kill came before
+        measured_every = settings["validate_every"] or settings["checkpoint_every"]
+        if over or progress.step and progress.step % measured_every == 0:
+            keeper.measure()  # where a kill came before
         if over:
             world.say(f"{run.folder} has come to its end already: --steps, --epochs or --minutes make it longer")
             return 0
@@ -138,11 +139,17 @@ def train(run: Run, lock: Lock) -> int:
                 metrics.step(progress, losses, settings["batch"] / seconds, waited / seconds)
                 bar.update(getattr(progress, unit), losses["total"], settings["batch"] / seconds)
                 keeper.step()
-                if progress.step % settings["checkpoint_every"] == 0 and getattr(progress, unit) < end and not signal:
-                    keeper.save()
-                    begun = time.perf_counter()
+                if getattr(progress, unit) < end and not signal:
+                    if progress.step % settings["checkpoint_every"] == 0:
+                        keeper.save()
+                        begun = time.perf_counter()
+                    if progress.step % measured_every == 0:
+                        keeper.measure()
+                        begun = time.perf_counter()
             if run.saved != progress.step:
-                keeper.save(measure=not signal, last=True)
+                keeper.save(last=True)
+            if not signal:
+                keeper.measure()
     world.say(f"{run.folder}: {progress.step} steps, {progress.position / len(run.pictures):.1f} epochs, "
               f"{progress.seconds / 60:.1f} minutes, {progress.waited / max(progress.seconds, 1e-9):.1%} of them "
               f"waiting for pictures; weights in {run.folder / leavings.WEIGHTS}")

@@ -63,11 +63,11 @@ class Checkpoint:
     fingerprint: str
     arrays: dict[str, np.ndarray]
 
-    def restore(self, net: Network, optimizer: Adadelta) -> None:
+    def restore(self, net: Network, optimizer: Adadelta, average: Any = None) -> None:
         """Puts the arrays into the network and the optimizer. Raises TrainError where they do not fit."""
         if self.classes != net.settings.classes:
             self.take_over(net)
-        for name, into in state(net, optimizer).items():
+        for name, into in state(net, optimizer, average).items():
             array = self.arrays.get(name)
             if array is None or array.shape != into.shape or array.dtype != into.dtype:
                 got = "nothing" if array is None else f"{list(array.shape)} {array.dtype}"
@@ -84,7 +84,7 @@ class Checkpoint:
         for name, flat in self.arrays.items():
             old, new = Parameters(self.shape, flat.dtype), Parameters(net.settings, flat.dtype)
             old.flat[...] = flat
-            if name == "parameters":
+            if name in ("parameters", "average"):
                 new.flat[...] = net.parameters.flat if isinstance(net.parameters.flat, np.ndarray) else (
                     net.parameters.flat.get())
             for view in old.views:
@@ -92,10 +92,10 @@ class Checkpoint:
                     new.views[view][...] = old.views[view]
             self.arrays[name] = new.flat
 
-    def weights(self) -> bytes:
-        """The weights file that belongs to it. Raises TrainError where the parameters are of another network."""
+    def weights(self, name: str = "parameters") -> bytes:
+        """The weights file that belongs to it, or that of the average. Raises TrainError for another network's."""
         settings = self.shape
-        flat = self.arrays["parameters"]
+        flat = self.arrays[name]
         parameters = Parameters(settings, flat.dtype)
         if flat.shape != parameters.flat.shape:
             raise TrainError(f"{self.path}: parameters must be {list(parameters.flat.shape)}, got {list(flat.shape)}")
@@ -103,16 +103,18 @@ class Checkpoint:
         return weights_bytes(parameters, settings)
 
 
-def state(net: Network, optimizer: Adadelta) -> dict[str, Any]:
-    """The arrays that make up the state of training, by their names in the file."""
-    return {"parameters": net.parameters.flat, "adadelta.eg": optimizer.eg, "adadelta.ed": optimizer.ed}
+def state(net: Network, optimizer: Adadelta, average: Any = None) -> dict[str, Any]:
+    """The arrays that make up the state of training, by their names in the file. average: of the parameters."""
+    arrays = {"parameters": net.parameters.flat, "adadelta.eg": optimizer.eg, "adadelta.ed": optimizer.ed}
+    return arrays if average is None else arrays | {"average": average}
 
 
 def as_bytes(
-    net: Network, optimizer: Adadelta, progress: Progress, settings: dict[str, Any], fingerprint: str
+    net: Network, optimizer: Adadelta, progress: Progress, settings: dict[str, Any], fingerprint: str,
+    average: Any = None,
 ) -> bytes:
     """The checkpoint as a file holds it. Raises TrainError where the numbers are not finite."""
-    arrays = {name: x if isinstance(x, np.ndarray) else x.get() for name, x in state(net, optimizer).items()}
+    arrays = {name: x if isinstance(x, np.ndarray) else x.get() for name, x in state(net, optimizer, average).items()}
     for name, x in arrays.items():
         if not np.isfinite(x).all():  # averages that overflowed would stop the parameters without a sign
             raise TrainError(diverged(name, progress.step))

@@ -52,6 +52,9 @@ class World:
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         return values
 
+    def sum(self, values: list[float]) -> list[float]:
+        return values
+
     def agree(self, seconds: float, waited: float, signal: int) -> tuple[float, float, int]:
         """(the first process's seconds, the longest wait, a signal that came to any), the same in all processes."""
         return seconds, waited, signal
@@ -182,6 +185,9 @@ class Group(World):
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         rows = self.all(*values.values())
         return {name: sum(row[i] for row in rows) / self.size for i, name in enumerate(values)}
+
+    def sum(self, values: list[float]) -> list[float]:
+        return [sum(column) for column in zip(*self.all(*values))]
 
     def agree(self, seconds: float, waited: float, signal: int) -> tuple[float, float, int]:
         rows = self.all(seconds, waited, signal)

@@ -21,7 +21,8 @@ class Metrics:
 
     seconds: of training so far. data_wait: share of the step spent waiting for pictures. Measurements on held-out
     pictures are lines {"step", "held_out": {...}}; measured: at which steps. On resume, lines beyond the checkpoint's
-    step are dropped first. Where the disk is full, lines wait until there is space; `full` says why.
+    step are dropped first. best: the smallest chroma error there. Where the disk is full, lines wait until there is
+    space; `full` says why.
     """
 
     def __init__(self, run: Path, step: float) -> None:
@@ -30,7 +31,10 @@ class Metrics:
         old = lines(self.path)
         left = [line for line in old if at_step(line) <= step]
         self.last_step = max(map(at_step, left), default=0)
-        self.measured = {at_step(line) for line in left if b'"held_out"' in line}
+        measured = [json.loads(line) for line in left if b'"held_out"' in line]
+        self.measured = {line["step"] for line in measured}
+        scores = [score for line in measured for name, score in line.items() if name.startswith("held_out")]
+        self.best = min((score["chroma_error"] for score in scores), default=float("inf"))
         try:
             if left != old:
                 write_whole(self.path, b"".join(left))
@@ -122,7 +126,7 @@ class Bar:
 class Silent:
     """Metrics and bar of a process that leaves telling to the first one; it knows the last line, in case that dies."""
 
-    measured, full = frozenset[float](), ""
+    measured, full, best = frozenset[float](), "", float("inf")
     last: tuple[Any, ...] = ()
 
     def step(self, *line: Any) -> None:

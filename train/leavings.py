@@ -2,6 +2,8 @@
 
     RUN/checkpoints/               the last ones (`--keep`), all that resuming needs
     RUN/weights.safetensors        the network for `nn.Network.load`, of the newest checkpoint
+    RUN/average.safetensors        the same with the average of the weights (`--average`)
+    RUN/best.safetensors           the weights, or their average, that were the best on the held-out pictures
     RUN/metrics.jsonl              one line a step       RUN/settings.json, RUN/pictures.json   to be read by people
     RUN/scan.jsonl, RUN/scan_held_out.jsonl    what the picture files are, so that --resume need not decode them
 
@@ -21,6 +23,7 @@ from ltbc.train import TrainError, checkpoint
 from ltbc.train.checkpoint import CHECKPOINTS, Checkpoint
 
 WEIGHTS, METRICS = "weights.safetensors", "metrics.jsonl"
+AVERAGE, BEST = "average.safetensors", "best.safetensors"
 SCAN, HELD_OUT = "scan.jsonl", "scan_held_out.jsonl"
 
 
@@ -61,7 +64,7 @@ def begin(
 
 def old_files(run: Path) -> list[Path]:
     names = ("settings.json", "pictures.json", CHECKPOINTS, "checkpoint.safetensors", WEIGHTS, METRICS,
-             SCAN, HELD_OUT)
+             AVERAGE, BEST, SCAN, HELD_OUT)
     return [run / name for name in names if (run / name).exists()]
 
 
@@ -82,14 +85,19 @@ def forget_damaged(run: Path, old: Checkpoint) -> None:
 
 def complete(run: Path, old: Checkpoint) -> bool:
     """Writes the weights of a checkpoint where they are missing or others; whether that was so."""
-    path, data = run / WEIGHTS, old.weights()
+    written = False
+    for name, array in ((WEIGHTS, "parameters"), (AVERAGE, "average")):
+        if array in old.arrays and not holds(run / name, data := old.weights(array)):
+            put(run / name, data)
+            written = True
+    return written
+
+
+def holds(path: Path, data: bytes) -> bool:
     try:
-        if path.read_bytes() == data:
-            return False
+        return path.read_bytes() == data
     except OSError:
-        pass
-    put(path, data)
-    return True
+        return False
 
 
 def put(path: Path, data: bytes | dict) -> None:

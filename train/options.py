@@ -72,6 +72,10 @@ FOR_GOOD: dict[str, tuple] = {
     "rho": (0.95, fraction, "Adadelta's decay of its two averages"),
     "eps": (1e-8, tiny, "Adadelta's constant under its roots"),
     "decay": (0.0, number(float, 0, 1), "last share of the run, over which lr falls to 0 (quieter weights)"),
+    "schedule": ("linear", ("linear", "cosine"), "how it falls there"),
+    "warm_up": (0, number(int, 0), "first steps, over which lr rises from 0"),
+    "clip": (None, tiny, "largest norm of the gradient (before --scale)"),
+    "average": (None, fraction, "decay of an exponential average of the weights, kept and measured beside them; 0.999"),
     "scale": (1000.0, tiny, "the gradient is multiplied by this before Adadelta; belongs together with --eps"),
     "fusion": ("sigmoid", ("sigmoid", "relu"), "activation of the fusion layer"),
     "class_loss": ("softmax", class_loss.KINDS, "form of the class loss"),
@@ -85,10 +89,12 @@ CHANGEABLE: dict[str, tuple] = {
     "dtype": (None, ("float32", "float64", "bfloat16", "float16"), "of the activations; default: the backend's best"),
     "workers": (min(4, CPUS), count, "threads that read pictures"),
     "memory": (2.0, number(float, 0), "GiB of decoded pictures to keep"),
+    "accumulate": (1, count, "parts in which a batch is worked through, for less memory; their gradients are summed"),
     "checkpoint_every": (500, count, "steps"),
+    "validate_every": (None, count, "steps between measurements on --held-out; default: --checkpoint-every"),
     "keep": (2, count, "checkpoints, the newest ones"),
     "freeze": ("", parts, f"parts that stay as they are, separated by commas, of {', '.join(PARTS)}"),
-    "held_out": (None, str, "folder or shards to measure on at every checkpoint"),
+    "held_out": (None, str, "folder or shards to measure on; the best weights are kept"),
 }
 LENGTHS = ("steps", "epochs", "minutes")
 EPOCHS = 11.0  # the paper, section 4
@@ -163,6 +169,9 @@ def settle(options: argparse.Namespace, saved: dict[str, Any] | None, processes:
         raise TrainError(f"--batch {settings['batch']} must be a multiple of the {processes} processes")
     if not saved and settings["init"] not in INITIALIZATIONS:
         take_shape(settings, given)
+    if settings["accumulate"] > settings["batch"] // processes:
+        raise TrainError(f"--accumulate {settings['accumulate']} is more than the pictures of a batch, "
+                         f"{settings['batch'] // processes} a process")
     if settings["global_size"] is None:
         settings["global_size"] = settings["crop"]
     settings["backend"] = settings["backend"] or default_backend()

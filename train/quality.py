@@ -12,11 +12,11 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
 from ltbc.kernels import color
-from ltbc.kernels.arrays import Array
 from ltbc.nn import Network
 from ltbc.nn.resize import resize
 from ltbc.train import score as chroma
 from ltbc.train.pictures.folder import Pictures
+from ltbc.train.score import class_indices, rank, to_numpy
 
 PROTOCOL = {
     "pictures": "not near-grey (the rule of training), resized to a short side of {size} (Lanczos), the square in the "
@@ -112,6 +112,11 @@ def paint(rgb: np.ndarray, ab: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip(color.decode(luminance, full.astype(np.float32), "lab"), 0, 1)).astype(np.uint8)
 
 
+def difference(rgb: np.ndarray, ab: np.ndarray) -> float:
+    """The sum over pictures of the mean CIEDE2000 between true ones `[N, H, W, 3]` and their luminance with a*, b*."""
+    return sum(ciede2000(rgb2lab(true), rgb2lab(ours)) for true, ours in zip(rgb, paint(rgb, ab)))
+
+
 def psnr(true: np.ndarray, ours: np.ndarray) -> float:
     """Of two uint8 pictures, in dB."""
     if np.array_equal(true, ours):
@@ -141,20 +146,6 @@ def colorfulness(rgb: np.ndarray) -> float:
     return float(np.hypot(*(x.std() for x in opponents)) + 0.3 * np.hypot(*(x.mean() for x in opponents)))
 
 
-def class_indices(folders: tuple[str, ...], classes: tuple[str, ...]) -> np.ndarray:
-    """Of each folder, the index of the class of the same name, or -1."""
-    at = {name: i for i, name in enumerate(classes)}
-    return np.array([at.get(name, -1) for name in folders])
-
-
-def rank(logits: np.ndarray | None, labels: np.ndarray) -> np.ndarray:
-    """How many classes come before the label `[N]` (of equal ones, the first comes first); -1 for label -1."""
-    if logits is None:
-        return np.full(len(labels), -1)
-    order = np.argsort(-logits, 1, kind="stable")
-    return np.where(labels < 0, -1, (order == labels[:, None]).argmax(1))
-
-
 def mean_color(pictures: Pictures) -> np.ndarray:
     """The mean a* and b* `[2]` over all pixels of the pictures' squares."""
     total, count = np.zeros(2), 0
@@ -162,7 +153,3 @@ def mean_color(pictures: Pictures) -> np.ndarray:
         ab = chroma.true_ab(squares)
         total, count = total + ab.sum((0, 1, 2), dtype=np.float64), count + ab[..., 0].size
     return total / count
-
-
-def to_numpy(x: Array) -> np.ndarray:
-    return x if isinstance(x, np.ndarray) else x.get()

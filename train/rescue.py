@@ -31,8 +31,8 @@ class Keeper:
             self.told[what] = now
             self.bar.say(f"train: {text}")
 
-    def save(self, measure: bool = True, last: bool = False) -> None:
-        """Checkpoint and weights, then a measurement. On a full disk the run goes on; at its end (`last`) it waits."""
+    def save(self, last: bool = False) -> None:
+        """Checkpoint and weights. On a full disk the run goes on; at its end (`last`) it waits."""
         run = self.run
         try:
             run.world.check_same(run.net.parameters.flat)
@@ -45,8 +45,13 @@ class Keeper:
             self.write_at_last()
         else:
             self.write()
-        if measure:
-            run.measure(self.metrics, self.bar)
+
+    def measure(self) -> None:
+        """On the held-out pictures, where that is due."""
+        try:
+            self.run.measure(self.metrics, self.bar)
+        except leavings.Unwritten as error:
+            self.warn("best", f"{error}; goes on")
 
     def write(self) -> None:
         try:

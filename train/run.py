@@ -1,7 +1,8 @@
 """A run: the network, its optimizer, the pictures and how far training has come."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from ltbc.nn import Adadelta, Network
 from ltbc.nn.backends import array_module_of
 from ltbc.nn.parameters import INITIALIZATIONS
 from ltbc.nn.weights import load_weights, weights_bytes
-from ltbc.train import TrainError, checkpoint, leavings
+from ltbc.train import TrainError, checkpoint, leavings, schedule
 from ltbc.train.checkpoint import LOGITS, SHAPE, Checkpoint, Progress
 from ltbc.train.distributed import World
 from ltbc.train.journal import Bar, Metrics, Silent
-from ltbc.train.pictures.folder import Gone, Pictures
+from ltbc.train.pictures.folder import Pictures
 from ltbc.train.pictures.stream import Batch, batches
 from ltbc.train.score import evaluate
 
@@ -43,9 +44,12 @@ class Run:
         world.take_device(self.xp)
         network = {name: settings[name] for name in (*SHAPE, "backend", "dtype", "seed")}
         init = settings["init"] if settings["init"] in INITIALIZATIONS else "he"
-        self.net = Network(classes=pictures.classes, xp=self.xp, init=init, **network)
+        parts = settings["accumulate"]
+        micro_batch = -(-settings["batch"] // world.size // parts) if parts > 1 else None
+        self.net = Network(classes=pictures.classes, xp=self.xp, init=init, micro_batch=micro_batch, **network)
         self.optimizer = Adadelta(self.net, settings["lr"], settings["rho"], settings["eps"])
         self.progress, self.saved, self.whole = Progress(), -1, True
+        self.average = self.net.parameters.flat.copy() if settings["average"] else None
         frozen = settings["freeze"].split(",")
         spans = self.net.parameters.spans().items()
         self.frozen = [span for layer, span in spans if layer.partition(".")[0] in frozen]
@@ -67,13 +71,15 @@ class Run:
             if same or not name.startswith(LOGITS):
                 view[...] = self.xp.asarray(arrays[name])
         self.net.refresh()
+        if self.average is not None:
+            self.average[...] = self.net.parameters.flat
         if same or not stated.global_size:
             return f"begins from {path}"
         return (f"begins from {path}, of {len(stated.classes)} other classes: the last layer of the class branch is "
                 f"drawn anew, for {len(self.net.settings.classes)}")
 
     def restore(self, old: Checkpoint) -> None:
-        old.restore(self.net, self.optimizer)
+        old.restore(self.net, self.optimizer, self.average)
         self.progress, self.saved = old.progress, old.progress.step
 
     def batches(self) -> Generator[Batch, None, None]:
@@ -118,26 +124,61 @@ class Run:
         return *color.encode(pixels, space, flip=flip, dtype=dtype, backend=self.net.backend), labels
 
     def update(self, done: float, seconds: float, waited: float) -> None:
-        """The optimizer's step, and progress; done: as above. In the last part of the run, lr falls linearly."""
-        left, decay = max(1 - done, 0.0), self.settings["decay"]
-        self.optimizer.lr = self.settings["lr"] * (max(left / decay, 1e-6) if left < decay else 1.0)
+        """The optimizer's step, the average's, and progress; done: as above."""
+        settings, gradient = self.settings, self.net.gradients.flat
+        self.optimizer.lr = schedule.rate(settings, self.progress.step, done)
         self.whole = False
         for start, stop in self.frozen:
-            self.net.gradients.flat[start:stop] = 0
+            gradient[start:stop] = 0
+        if settings["clip"]:
+            schedule.clip(gradient, settings["clip"] * settings["scale"])
         self.optimizer.step()
-        self.progress.advance(self.settings["batch"], seconds, waited)
+        if self.average is not None:
+            schedule.follow(self.average, self.net.parameters.flat, settings["average"], self.progress.step)
+        self.progress.advance(settings["batch"], seconds, waited)
         self.whole = True
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the network has the average of its weights."""
+        flat = self.net.parameters.flat
+        own = flat.copy()
+        try:
+            flat[...] = self.average
+            self.net.refresh()
+            yield
+        finally:
+            flat[...] = own
+            self.net.refresh()
+
     def measure(self, metrics: Metrics | Silent, bar: Bar | Silent) -> None:
-        """A line on the held-out pictures where there are any and none is there of this step, by the first process."""
-        if self.held_out and self.world.rank == 0 and self.progress.step not in metrics.measured:
-            try:
-                score = evaluate(self.net, self.held_out)
-            except Gone as error:
-                bar.say(f"train: step {self.progress.step}, held out: not measured, {error}")
-                return
-            metrics.write(step=self.progress.step, held_out=asdict(score))
-            bar.say(f"step {self.progress.step}, held out: {score}")
+        """A line on the held-out pictures where there are any and none is there of this step; keeps the best weights.
+
+        All processes share the work; the first one tells.
+        """
+        step, world, held_out = self.progress.step, self.world, self.held_out
+        if not held_out or not world.first(lambda: step not in metrics.measured):
+            return
+        scores = {"held_out": evaluate(self.net, held_out, world)}
+        if self.average is not None:
+            with self.averaged():
+                scores["held_out_average"] = evaluate(self.net, held_out, world)
+        error, name = min((score.chroma_error, name) for name, score in scores.items())
+        if world.rank == 0:
+            for which, score in scores.items():
+                bar.say(f"step {step}, {which.replace('_', ' ', 1).replace('_', ', ')}: {score}")
+            if error < metrics.best:
+                metrics.best = error
+                leavings.put(self.folder / leavings.BEST, self.weights(name == "held_out_average"))
+            if held_out.lost:
+                bar.say(f"train: {len(held_out.lost)} held-out pictures cannot be read any more, for instance "
+                        f"{next(iter(held_out.lost.values()))}")
+            metrics.write(step=step, **{which: asdict(score) for which, score in scores.items()})
+
+    def weights(self, average: bool = False) -> bytes:
+        """The weights file, or that of the average."""
+        with self.averaged() if average else nullcontext():
+            return weights_bytes(self.net.parameters, self.net.settings)
 
     def commit(self) -> None:
         """Checkpoint and weights, by the first process. Raises TrainError, among it Unwritten."""
@@ -147,8 +188,10 @@ class Run:
 
     def write(self) -> None:
         data = checkpoint.as_bytes(
-            self.net, self.optimizer, self.progress, self.settings, self.pictures.fingerprint
+            self.net, self.optimizer, self.progress, self.settings, self.pictures.fingerprint, self.average
         )
         leavings.save(self.folder, self.progress.step, data, self.settings["keep"])
         del data
-        leavings.put(self.folder / leavings.WEIGHTS, weights_bytes(self.net.parameters, self.net.settings))
+        leavings.put(self.folder / leavings.WEIGHTS, self.weights())
+        if self.average is not None:
+            leavings.put(self.folder / leavings.AVERAGE, self.weights(average=True))

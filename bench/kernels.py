@@ -8,11 +8,9 @@ Winograd's method needs fewer, so that the first may exceed 100 %. On a CPU the 
 """
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from bench.measure.calls import arguments, call, place
 from bench.measure.cases import Case, cases
 from bench.measure.ceilings import Ceilings, ceilings
 from bench.measure.check import check, method_of
+from bench.measure.guest import Guest, Turn, check_file
 from bench.measure.machine import where
 from bench.measure.timing import Events, Race, Spread, Wall, race
 from bench.measure.work import torch_device
@@ -37,13 +36,24 @@ SHORT = {"value_and_gradient": "both"}
 
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    own = load(args.with_, args.op) if args.with_ else None
-    pairs, table, failed = options.chosen(args), results.Table(args.csv), 0
+    guest = Guest(check_file(args.with_)) if args.with_ else None
+    try:
+        return run(args, guest)
+    finally:
+        if guest:
+            guest.stop()
+
+
+def run(args: argparse.Namespace, guest: Guest | None) -> int:
+    pairs, table, works, failed = options.chosen(args), results.Table(args.csv), None, list[str]()
+    if guest:
+        args.op, works, misspelt = guest.works(args.op, operations(args))
+        failed += map(str, misspelt)
     print(f"{where()}; width {args.width:g}, {args.size}x{args.size}, batch {args.batch}; "
           "ratio = PyTorch's time / ours", flush=True)
     for backend, dtype in pairs:
         configure(backend)
-        found = [case for case in cases(options.settings(args), args.size, args.batch) if selected(case, args, own)]
+        found = [case for case in cases(options.settings(args), args.size, args.batch) if selected(case, args, works)]
         if not found:
             raise BenchError("no case has that operation, layer and work; `ltbc layers` lists the layers")
         if slow := emulated(torch_device(backend)):
@@ -52,17 +62,18 @@ def main(argv: list[str]) -> int:
         print(f"\n{backend} {dtype}; {limits.line()}\n{COLUMNS.format(*HEADER)}", flush=True)
         for case in found:
             try:
-                table.add(measure(case, backend, dtype, limits, own, args))
+                table.add(measure(case, backend, dtype, limits, guest, args))
             except CheckError as error:
-                failed += 1
+                failed.append(str(error))
                 print(error, flush=True)
             except Exception as error:
                 if backend != "gpu" or isinstance(error, BenchError):
                     raise
-                failed += 1  # on a GPU time is scarce: what else there is still gets its turn
-                print(f"{case.name}: {type(error).__name__}: {error}", flush=True)
+                failed.append(f"{case.name}: {type(error).__name__}: {error}")  # time on a GPU is scarce: the others
+                print(failed[-1], flush=True)  # still get their turn
     if failed:
-        print(f"bench kernels: not timed, because they failed or are wrong: {failed}", file=sys.stderr)
+        print("bench kernels: not timed, because they failed or are wrong: "
+              f"{len(failed)}, the first: {failed[0].splitlines()[0]}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -76,57 +87,39 @@ def parse(argv: list[str]) -> argparse.Namespace:
                    help="a Python file with forward and/or backward of one operation: OP = 'conv3x3' in it, or --op")
     p.add_argument("--seconds", type=options.positive(float), default=1.0, help="for each case (default 1)")
     args = p.parse_args(argv)
-    ops = sorted({case.op for case in cases(options.settings(args), args.size, 1)})
-    if args.op and args.op not in ops:
+    if args.op and args.op not in (ops := sorted(operations(args))):
         raise BenchError(f"--op must be one of {', '.join(ops)}, got {args.op}")
     return args
 
 
-def load(path: Path, op: str | None) -> ModuleType:
-    """A user's file as a module with `OP`, the operation that it provides. Raises BenchError with one line."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise BenchError(f"{path}: no such Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))  # as `python FILE` would
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BenchError(f"{path}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
-    vars(module)["OP"] = op or getattr(module, "OP", None)
-    if not isinstance(vars(module)["OP"], str):
-        raise BenchError(f"{path}: say which operation it provides, with --op or OP = 'conv3x3' in the file")
-    return module
+def operations(args: argparse.Namespace) -> dict[str, set[str]]:
+    """The functions of every operation that there are cases of."""
+    found: dict[str, set[str]] = {}
+    for case in cases(options.settings(args), args.size, 1):
+        found.setdefault(case.op, set()).add(case.work)
+    return found
 
 
-def selected(case: Case, args: argparse.Namespace, own: ModuleType | None) -> bool:
-    if own and not (case.op == own.OP and hasattr(own, case.work)):
-        return False
+def selected(case: Case, args: argparse.Namespace, works: set[str] | None) -> bool:
     layer = not args.layer or case.layer == args.layer or case.layer.split(".")[0] == args.layer
-    return layer and args.op in (None, case.op) and args.work in (None, case.work)
+    return layer and args.op in (None, case.op) and args.work in (None, case.work) and (not works or case.work in works)
 
 
 def measure(
-    case: Case, backend: str, dtype: str, limits: Ceilings, own: ModuleType | None, args: argparse.Namespace
+    case: Case, backend: str, dtype: str, limits: Ceilings, guest: Guest | None, args: argparse.Namespace
 ) -> list[results.Row]:
     """Checks ours and, where given, the user's; times them beside PyTorch; prints a line each; the CSV's rows."""
+    check(case, backend, dtype)
     arrays = arguments(case, dtype)
-    check(case, backend, dtype, arrays=arrays)
     functions: dict[str, Any] = {"ours": call(case, place(arrays, backend), dtype, backend)}
-    if own:
-        try:
-            check(case, backend, dtype, own, arrays)
-            plain = place(arrays, "reference" if backend == "cpu" else backend)  # contiguous, as the contract says
-            functions["yours"] = call(case, plain, dtype, backend, own)
-        except CheckError as error:
-            raise CheckError(f"{args.with_}: {error}") from None
-        except Exception as error:
-            raise BenchError(f"{args.with_}: {case.name}: {type(error).__name__}: {error}") from error
     clock = Events() if backend == "gpu" else Wall()
+    if guest:
+        functions["yours"] = yours = Turn(guest, case, backend, dtype, clock)
+        yours.check()
     functions |= rivals(case, arrays, dtype, torch_device(backend), clock)
     found = race(functions, args.seconds, clock=clock)
+    if guest:
+        yours.check()
     rows = [row(case, name, found, backend, dtype, limits, args) for name in functions]
     for name, line in zip(functions, rows):
         if name in ("ours", "yours"):

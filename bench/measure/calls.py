@@ -72,10 +72,15 @@ def outputs(case: Case, dtype: Any, backend: str) -> dict[str, Array]:
     return place({k: np.full(s, np.nan, case.dtype(k, as_dtype(dtype))) for k, s in shapes.items()}, backend)
 
 
-def call(
+def result_names(case: Case, dtype: Any) -> list[str]:
+    """What the case gives in that dtype: a copy of parameters in low precision is for 16-bit networks only."""
+    return [name for name in case.results if name != "low" or as_dtype(dtype).itemsize == 2]
+
+
+def given(
     case: Case, arrays: dict[str, Array], dtype: Any, backend: str, module: ModuleType | None = None
-) -> Callable[[], dict[str, Array]]:
-    """A function that runs the case on placed arrays and returns its results by name.
+) -> dict[str, Any]:
+    """Arguments of the case's function: placed arrays, options, buffers, prepared weights.
 
     module: where the function is taken from instead of our contract; it gets of `OPTIONAL` what it names.
     """
@@ -83,23 +88,30 @@ def call(
     function = getattr(module or ours, case.work)
     named = inspect.signature(function).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in named.values())
-    given: dict[str, Any] = {**arrays, **case.options, "backend": backend}
+    found: dict[str, Any] = {**arrays, **case.options, "backend": backend}
     buffers = outputs(case, dtype, backend)
     names = list(case.results)
     if case.op == "adadelta":
-        given["low"] = buffers["low"] if as_dtype(dtype).itemsize == 2 else None
+        found["low"] = buffers["low"] if as_dtype(dtype).itemsize == 2 else None
     elif case.work != "decode":
         out = tuple(buffers.get(n) for n in (["dx", *names] if "needs_dx" in case.options else names) if n != "loss")
-        given["out"] = out[0] if len(out) == 1 else out
+        found["out"] = out[0] if len(out) == 1 else out
     prepare = getattr(module or ours, "prepare", None)
     if "w" in arrays and prepare:
-        given["prepared"] = prepare(arrays["w"], **({} if module else {"backend": backend}))
-    given = {k: v for k, v in given.items() if k not in OPTIONAL or k in named or (anything and not module)}
+        found["prepared"] = prepare(arrays["w"], **({} if module else {"backend": backend}))
+    return {k: v for k, v in found.items() if k not in OPTIONAL or k in named or (anything and not module)}
+
+
+def call(case: Case, arrays: dict[str, Array], dtype: Any, backend: str) -> Callable[[], dict[str, Array]]:
+    """A function that runs our case on placed arrays and returns its results by name."""
+    function, arguments = getattr(import_module(f"ltbc.kernels.{case.op}"), case.work), given(
+        case, arrays, dtype, backend)
+    names = list(case.results)
 
     def run() -> dict[str, Array]:
-        found = function(**given)
+        found = function(**arguments)
         if case.op == "adadelta":
-            return {name: given[name] for name in names if given.get(name) is not None}
+            return {name: arguments[name] for name in names if arguments.get(name) is not None}
         found = found if isinstance(found, tuple) else (found,)
         return dict(zip(names, found[1:] if "needs_dx" in case.options and len(found) > len(names) else found))
 

@@ -1,11 +1,12 @@
 """Is it right, before it is timed: every result of a case against the reference in float64, from the same values."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bench import CheckError
-from bench.measure.calls import arguments, call, place
+from bench.measure.calls import arguments, call, place, result_names
 from bench.measure.cases import Case
 from ltbc.kernels import conv3x3
 from ltbc.kernels.compare import OUTLIER, element_errors, relative_error, to_float64, tolerance
@@ -81,19 +82,27 @@ def with_options(case: Case, **options: Any) -> Case:
     return Case(**{**vars(case), "options": case.options | options})
 
 
-def check(case: Case, backend: str, dtype: Any, module: Any = None, arrays: dict | None = None) -> dict[str, tuple]:
-    """{result: (relative error, Allowed)}; raises CheckError at the first result that is wrong.
-
-    module: with the function to be checked, default our contract. arrays: the arguments, default `arguments(case)`.
-    """
-    arrays = arguments(case, dtype) if arrays is None else arrays
-    want = reference(case, arrays)
-    layout = "reference" if module and backend == "cpu" else backend
-    got = call(case, place(arrays, layout), dtype, layout, module)()
+def check(case: Case, backend: str, dtype: Any, runs: int = 1) -> dict[str, tuple]:
+    """{result: (relative error, Allowed)} of the last run of our kernel; raises CheckError at the first result that is
+    wrong, by its value, dtype or shape, and where an input was overwritten. Every run gets fresh values in the same
+    buffers; the first those of seed 0."""
+    placed = place(arguments(case, dtype), backend)
     found = {}
-    for name in got:
-        limit = allowed(case, name, backend, dtype, got[name].dtype, ours=module is None)
-        found[name] = compare(f"{case.name}: {name}", to_float64(got[name]), want[alias(name)], limit), limit
+    for seed in range(runs):
+        arrays = arguments(case, dtype, seed)
+        for name, x in place(arrays, backend).items():
+            placed[name][...] = x
+        got, want = call(case, placed, dtype, backend)(), reference(case, arrays)
+        if list(got) != (names := result_names(case, dtype)):
+            raise CheckError(f"{case.name}: gives {', '.join(got)}, wanted {', '.join(names)}")
+        for name in got:
+            kind, limit = case.dtype(name, as_dtype(dtype)), allowed(case, name, backend, dtype)
+            if got[name].dtype != kind:
+                raise CheckError(f"{case.name}: {name} is {got[name].dtype}, wanted {kind}")
+            found[name] = compare(f"{case.name}: {name}", to_float64(got[name]), want[alias(name)], limit), limit
+        for name, x in arrays.items():
+            if name not in case.results and (to_float64(placed[name]) != to_float64(x)).any():
+                raise CheckError(f"{case.name}: overwrites its input {name}")
     return found
 
 
@@ -101,8 +110,12 @@ def alias(name: str) -> str:
     return "p" if name == "low" else name  # the low-precision copy is p, rounded
 
 
-def compare(what: str, got: np.ndarray, want: np.ndarray, limit: Allowed) -> float:
-    """The relative error; raises CheckError where it, or one element, is beyond the tolerance."""
+def compare(
+    what: str, got: np.ndarray, want: np.ndarray, limit: Allowed, places: Sequence[tuple] | None = None
+) -> float:
+    """The relative error; raises CheckError where it, or one element, is beyond the tolerance.
+
+    places: indices of elements that are a sample of an array."""
     if got.shape != want.shape:
         raise CheckError(f"{what} has shape {list(got.shape)}, the reference has {list(want.shape)}")
     error = relative_error(got, want)
@@ -111,7 +124,8 @@ def compare(what: str, got: np.ndarray, want: np.ndarray, limit: Allowed) -> flo
     if not error <= limit.value or not (each <= OUTLIER * limit.value).all():
         show = off if off.any() else np.ones_like(off)
         lines = [
-            f"  [{', '.join(map(str, index))}]: got {got[tuple(index)]:.9g}, want {want[tuple(index)]:.9g}"
+            f"  [{', '.join(map(str, places[index[0]] if places else index))}]: "
+            f"got {got[tuple(index)]:.9g}, want {want[tuple(index)]:.9g}"
             for index in np.argwhere(show)[:SHOWN]
         ]
         head = f"{what} is wrong: relative error {error:.2e}, tolerance {limit.value:.2e} ({limit.reason}); "

@@ -90,6 +90,8 @@ class Wall:
             list(self.pool.map(lambda x: np.add(x, 1, out=x), self.buffers))
 
     def time(self, function: Function) -> float:
+        if timed := getattr(function, "timed", None):  # in another process
+            return timed()
         start = time.perf_counter()
         function()
         return time.perf_counter() - start
@@ -117,6 +119,8 @@ class Events:
             self.buffer += 1
 
     def time(self, function: Function) -> float:
+        if timed := getattr(function, "timed", None):
+            return timed()
         start, end = self.cupy.cuda.Event(), self.cupy.cuda.Event()
         start.record()
         function()
@@ -126,6 +130,8 @@ class Events:
 
     def prepare(self, function: Function) -> Function:
         """`function`, or the replay of a graph of what it starts where that is small and can be recorded."""
+        if hasattr(function, "timed"):
+            return function
         for _ in range(3):
             seconds = self.time(function)
         if seconds > self.SMALL:

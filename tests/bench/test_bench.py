@@ -19,6 +19,7 @@ from bench.scaling import growth
 from bench.torch import ops as torch_ops
 from bench.torch.ops import torch_calls
 from ltbc.kernels.cpu.machine import LEVEL
+from ltbc.kernels.linear import reference as linear
 from ltbc.nn import Settings
 from ltbc.nn.architecture import cost_table
 from tests import ROOT
@@ -108,17 +109,23 @@ def test_a_wrong_kernel_is_named_with_its_first_differing_indices_and_not_timed(
     assert "backward " not in out.replace("class.0 backward: dx", "")
 
 
-def test_a_kernel_that_forgets_elements_fails():
-    class Lazy:
-        @staticmethod
-        def forward(x, w, b, activation):
-            y = np.maximum(x @ w + b, 0)
-            y[-1, -1] = np.nan
-            return y
-
+def test_ours_is_checked_for_its_form_and_its_inputs_too(monkeypatch):
     case = next(c for c in cases(TINY, 16, 2) if c.layer == "class.0" and c.work == "forward")
-    with pytest.raises(CheckError, match="not|wrong"):
-        check(case, "reference", "float32", Lazy)
+    forward = linear.forward
+    monkeypatch.setattr(linear, "forward", lambda *a, **k: np.where(np.arange(2)[:, None], np.nan, forward(*a, **k)))
+    with pytest.raises(CheckError, match="class.0 forward: y is wrong"):
+        check(case, "reference", "float32")
+    monkeypatch.setattr(linear, "forward", lambda *a, **k: forward(*a, **k).astype(np.float64))
+    with pytest.raises(CheckError, match="class.0 forward: y is float64, wanted float32"):
+        check(case, "reference", "float32")
+    monkeypatch.setattr(linear, "forward", lambda *a, **k: (forward(*a, **k), np.negative(a[0], out=a[0]))[0])
+    with pytest.raises(CheckError, match="class.0 forward: overwrites its input x"):
+        check(case, "reference", "float32")
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(linear, "forward", lambda *a, **k: (seen.append(a[0]), forward(*a, **k))[1] * (len(seen) < 6))
+    check(case, "reference", "float32")
+    with pytest.raises(CheckError, match="class.0 forward: y is wrong"):  # each run and its reference are two calls
+        check(case, "reference", "float32", runs=3)
 
 
 @pytest.mark.parametrize("argv, said", [

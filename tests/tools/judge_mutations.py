@@ -6,6 +6,7 @@ from tests.tools.mutations import of
 COMPARE, CONTRACTS, BUFFERS = (f"tests/kernels/test_{name}.py::" for name in ("compare", "contracts", "contract_buffers"))
 TIMES, RUNS, TABLES, PAGES, FILES, MACHINE = (
     f"tests/bench/test_bench_{name}.py::" for name in ("times", "runs", "tables", "pages", "compare", "machine"))
+GUESTS = "tests/bench/test_bench_guests.py::test_a_kernel_that_cheats_or_falls_is_named_in_one_line[{}]"
 SHAPES = CONTRACTS + "test_arrays_of_wrong_shapes_are_refused[{}]"
 FIRST = [
     *of(
@@ -146,6 +147,15 @@ FIRST = [
         ("share of memory for share of products", '"matrix_share": case.flops / t / limits.flops',
          '"matrix_share": traffic / t / limits.bytes', TABLES + "test_a_kernels_row"),
         ("percentiles swapped", '"p20": low, "p80": high', '"p20": high, "p80": low', TABLES + "test_a_kernels_row"),
+    ),
+    *of(
+        "bench/measure/guest.py",
+        ("any dtype taken", "or its_dtype != dtype or", "or", GUESTS.format("a result in float64")),
+        ("inputs may be overwritten", 'if found["changed"]:', "if False:", GUESTS.format("inputs overwritten")),
+        ("the same values each time", "seed=int.from_bytes(os.urandom(8))", "seed=0", GUESTS.format("remembered by id")),
+        ("its own clock believed", "return max(seconds, passed - SLACK)", "return seconds",
+         GUESTS.format("a clock that stands still")),
+        ("any number of results", "if len(got) != len(names) or", "if", GUESTS.format("two of three gradients")),
     ),
     *of(
         "bench/compare.py",

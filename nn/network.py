@@ -186,12 +186,14 @@ class Network:
     def loss_and_gradients(
         self, luminance: Array, chroma: Array, labels: Array | None = None, global_input: Array | None = None,
         alpha: float = ALPHA, scale: float = 1.0, done: Callable[[str], None] | None = None,
+        weights: Array | None = None,
     ) -> dict[str, Array]:
         """Losses `{"total", "chroma", "classes"}` (arrays of shape []), total = chroma + alpha * classes.
 
         Overwrites `gradients` with scale times the gradient of total. chroma: the target `[N, H/2, W/2, C]` of
         `ltbc.kernels.color.encode`. labels: integers `[N]`, not needed without global branch. done: called with a
-        layer's name once its gradients are complete, in the last micro-batch. The class gradient reaches `class`,
+        layer's name once its gradients are complete, in the last micro-batch. weights: of the squared errors of chroma,
+        `[N, H/2, W/2, 1]`, of its dtype. The class gradient reaches `class`,
         `global_fc`, `global` and `low` only.
         """
         shapes = self.check(luminance, global_input)
@@ -199,7 +201,8 @@ class Network:
             if x is not None and len(x) != len(luminance):
                 raise ValueError(f"network: {name} must be of {len(luminance)} pictures like luminance, got {len(x)}")
         self.compile_ahead(
-            "training", lambda: self.loss_and_gradients(luminance, chroma, labels, global_input, alpha, scale)
+            "training",
+            lambda: self.loss_and_gradients(luminance, chroma, labels, global_input, alpha, scale, None, weights),
         )
         parts = self.parts(*luminance.shape[:3])
         buffers = self.training.use_for((shapes, parts))
@@ -207,10 +210,15 @@ class Network:
         for micro in parts:
             pictures, other = luminance[micro.rows], None if global_input is None else global_input[micro.rows]
             predicted, logits = self.run(pictures, other, buffers, keep=True)
-            dchroma = buffers.get("dchroma", *like(predicted))
+            dchroma, target = buffers.get("dchroma", *like(predicted)), chroma[micro.rows]
+            if weights is not None:  # w (p - t)^2 = (r p - r t)^2, r = sqrt(w)
+                root = self.xp.sqrt(weights[micro.rows])
+                predicted, target = root * predicted, root * target
             loss, dchroma = chroma_loss.value_and_gradient(
-                predicted, chroma[micro.rows], scale * micro.share, out=dchroma, backend=self.backend
+                predicted, target, scale * micro.share, out=dchroma, backend=self.backend
             )
+            if weights is not None:
+                dchroma *= root
             chroma_losses.append(loss)
             dlogits = None
             if logits is not None:

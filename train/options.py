@@ -82,6 +82,8 @@ FOR_GOOD: dict[str, tuple] = {
     "color_space": ("lab", tuple(color.CHANNELS), "of the predicted chroma"),
     "global_size": (None, number(int, 0, 4096, 8), "side that the global branch sees, default the crop; 0: no branch"),
     "near_grey": (NEAR_GREY, number(float, 0), "leave out pictures whose colors spread less; 0 keeps all"),
+    "sampling": ("even", ("even", "classes"), "each picture once an epoch, or every class as often as the others"),
+    "colorful": (0.0, number(float, 0), "K: a pixel's error counts (1 + K C / 20) / (1 + K), C its true chroma"),
     "shuffle": (1 << 14, count, "pictures of the buffer through which shards are read; folders: in any order"),
 }
 CHANGEABLE: dict[str, tuple] = {

@@ -23,6 +23,7 @@ from ltbc.train.pictures.folder import Pictures
 from ltbc.train.pictures.stream import Batch, batches
 from ltbc.train.score import evaluate
 
+CHROMA = 20.0  # of a* and b* together; 14.7 * sqrt(2) in MiniPlaces, see colorize/WEIGHTS.md
 FIRST = 0.2  # share of a run in which --alpha-first holds
 
 
@@ -87,7 +88,7 @@ class Run:
         settings, world = self.settings, self.world
         return batches(
             self.pictures, settings["batch"], settings["crop"], settings["seed"], self.progress.position,
-            world.share(settings["workers"]), settings["shuffle"], world.rank, world.size,
+            world.share(settings["workers"]), settings["shuffle"], world.rank, world.size, settings["sampling"],
         )
 
     def warm_up(self) -> None:
@@ -110,7 +111,11 @@ class Run:
         net, world, first = self.net, self.world, self.settings["alpha_first"]
         alpha = self.settings["alpha"] if first is None or done >= FIRST else first
         scale = self.settings["scale"] / world.size  # so that the sum over the processes is the whole batch's mean
-        losses = net.loss_and_gradients(*self.encoded(batch), alpha=alpha, scale=scale, done=self.done)
+        luminance, chroma, labels = self.encoded(batch)
+        weights = self.pixel_weights(batch) if self.settings["colorful"] else None
+        losses = net.loss_and_gradients(
+            luminance, chroma, labels, alpha=alpha, scale=scale, done=self.done, weights=weights
+        )
         means = world.mean({name: float(value) for name, value in losses.items()})
         world.finish()  # after `mean`, which fails where a process is gone; on a GPU, this would only wait
         if not np.isfinite(means["total"]):
@@ -122,6 +127,20 @@ class Run:
         pixels, flip, labels = (self.xp.asarray(x) for x in (batch.pixels, batch.flip, batch.labels))
         space, dtype = self.net.settings.color_space, self.net.parameters.flat.dtype
         return *color.encode(pixels, space, flip=flip, dtype=dtype, backend=self.net.backend), labels
+
+    def pixel_weights(self, batch: Batch) -> Array:
+        """How much each pixel's error counts, `[N, H/2, W/2, 1]`: (1 + K C / CHROMA) / (1 + K).
+
+        C = sqrt(a*^2 + b*^2) of the true color, K = --colorful. Strong colors are rare, and the mean of all that is
+        possible, which the plain error asks for, is pale; so they count more. CHROMA, about the root mean square of C
+        in photographs, keeps the weights' mean near 1.
+        """
+        k = self.settings["colorful"]
+        pixels, flip = self.xp.asarray(batch.pixels), self.xp.asarray(batch.flip)
+        dtype = self.net.parameters.flat.dtype
+        _, chroma = color.encode(pixels, "lab", flip=flip, dtype=dtype, backend=self.net.backend)
+        ab = 220 * chroma - 110
+        return ((1 + k / CHROMA * self.xp.sqrt((ab * ab).sum(3, keepdims=True))) / (1 + k)).astype(dtype)
 
     def update(self, done: float, seconds: float, waited: float) -> None:
         """The optimizer's step, the average's, and progress; done: as above."""

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,13 @@ class Pictures:
             if picture.nbytes <= self.room and i not in self.kept:
                 self.room -= picture.nbytes
                 self.kept[i] = picture
+
+    @cached_property
+    def members(self) -> list[np.ndarray]:
+        """The numbers of the pictures of each class."""
+        order = np.argsort(self.labels, kind="stable").astype(np.uint32)
+        sizes = np.bincount(self.labels, minlength=len(self.classes))
+        return [part for part in np.split(order, np.cumsum(sizes)[:-1]) if len(part)]
 
     @property
     def groups(self) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from ltbc.train.pictures.scan import ahead
 
 RANDOM = "SplitMix64 of seed, use, epoch and place"  # stated in checkpoints; another text for another order
 BATCHES_AHEAD = 2  # ready ones, beside those that the workers have in hand
-ORDER, TOP, LEFT, FLIP, SHARDS = range(5)  # what random bits are used for
+ORDER, TOP, LEFT, FLIP, SHARDS, CLASSES, CLASS_ORDER = range(7)  # what random bits are used for
 STEPS = 1 << 20  # between two pictures' places in `shuffled`
 LOCK = threading.Lock()
 
@@ -36,26 +36,34 @@ class Batch:
 
 def batches(
     pictures: Pictures, batch: int, crop: int, seed: int, start: int = 0, workers: int = 2,
-    shuffle: int = 1 << 14, rank: int = 0, ranks: int = 1,
+    shuffle: int = 1 << 14, rank: int = 0, ranks: int = 1, sampling: str = "even",
 ) -> Generator[Batch, None, None]:
     """The batches from position `start` on, without end, made by threads ahead of their use.
 
     The position counts pictures since the beginning of training: batch k begins at k * batch. Of each batch, this
-    gives the part of process `rank` among `ranks`. shuffle: see `order`.
+    gives the part of process `rank` among `ranks`. shuffle: see `order`. sampling: even, each picture once an epoch, or
+    classes, see `balance.py`.
     """
     part = batch // ranks
 
     def make(position: int) -> Batch:
         first = position + rank * part
-        return make_batch(pictures, np.arange(first, first + part), crop, seed, shuffle)
+        return make_batch(pictures, np.arange(first, first + part), crop, seed, shuffle, sampling)
 
     return ahead(make, count(start, batch), workers, depth=workers + BATCHES_AHEAD)
 
 
-def make_batch(pictures: Pictures, positions: np.ndarray, crop: int, seed: int, shuffle: int = 1 << 14) -> Batch:
+def make_batch(
+    pictures: Pictures, positions: np.ndarray, crop: int, seed: int, shuffle: int = 1 << 14, sampling: str = "even",
+) -> Batch:
     """The pictures at these positions, each with its crop. positions: int `[N]`."""
     epochs, at = np.divmod(positions, len(pictures))
-    chosen = [int(order(seed, int(epoch), pictures.groups, shuffle)[i]) for epoch, i in zip(epochs, at)]
+    if sampling == "classes":
+        from ltbc.train.pictures.balance import balanced
+
+        chosen = balanced(pictures, seed, positions)
+    else:
+        chosen = [int(order(seed, int(epoch), pictures.groups, shuffle)[i]) for epoch, i in zip(epochs, at)]
     pixels = np.empty((len(positions), crop, crop, 3), np.uint8)
     bits = [random_bits(seed, use, epochs, at) for use in (TOP, LEFT, FLIP)]
     for n, i in enumerate(chosen):

@@ -109,6 +109,18 @@ def test_a_wrong_kernel_is_named_with_its_first_differing_indices_and_not_timed(
     assert "backward " not in out.replace("class.0 backward: dx", "")
 
 
+def test_the_other_kernels_go_on_and_the_status_is_one(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(EXAMPLE.replace("    y = x", "    import os\n    len(b) == 3 or os.abort()\n    y = x", 1))
+    command = ["kernels", "--with", str(path), "--layer", "class", "--seconds", "0.01", *SMALL]
+    assert main(command) == 1
+    out, err = capsys.readouterr()
+    said = [line for line in out.splitlines() if "SIGABRT" in line]
+    assert said and all(line.startswith(f"{path}:") and " forward: killed by " in line for line in said)
+    assert out.count("\n  yours ") == 4 - len(said), out
+    assert err.splitlines()[-1].startswith(f"bench kernels: not timed, because they failed or are wrong: {len(said)}, ")
+
+
 def test_ours_is_checked_for_its_form_and_its_inputs_too(monkeypatch):
     case = next(c for c in cases(TINY, 16, 2) if c.layer == "class.0" and c.work == "forward")
     forward = linear.forward

@@ -5,18 +5,26 @@ import re
 import pytest
 
 from bench import BenchError, CheckError
-from bench.__main__ import main
 from bench.measure import guest
 from bench.measure.cases import cases
 from bench.measure.guest import Guest, Turn
 from bench.measure.timing import Wall, race
 from ltbc.nn import Settings
-from tests.bench.test_bench import EXAMPLE, SMALL, fast  # noqa: F401 (a fixture)
 
 TINY = Settings(width=0.03, classes=("a", "b", "c"), global_size=16)
 WORKS = {"linear": {"forward", "backward"}}
 FORWARD, BACKWARD = "linear class.0 forward", "linear class.0 backward"
 HONEST_Y, HONEST_DX = "    y = x @ w + b\n", "    return dz @ w.T, x.T @ dz, dz.sum(0)"
+EXAMPLE = """import numpy as np
+
+def forward(x, w, b, activation):
+    y = x @ w + b
+    return np.maximum(y, 0, out=y) if activation == "relu" else y
+
+def backward(dy, x, w, y, activation):
+    dz = dy * (y > 0) if activation == "relu" else dy
+    return dz @ w.T, x.T @ dz, dz.sum(0)
+"""
 # what it is, what of the example is replaced by what, which call is blamed, at which text's line, what is said
 CHEATS = [
     ("a result in float64", HONEST_Y, "    y = (x @ w + b).astype(float)\n", FORWARD, "def forward",
@@ -57,8 +65,8 @@ CHEATS = [
      "    threading.Timer(0.05, lambda: np.copyto(y, np.maximum(x @ w + b, 0))).start()\n    return y\n", FORWARD,
      "def forward", "y is wrong"),
     ("a clock that stands still", HONEST_Y,
-     "    import time\n    time.sleep(0.02)\n    time.perf_counter = lambda: 0.0\n    y = x @ w + b\n", FORWARD, "",
-     ""),
+     "    import time, bench.measure.guest_process as process\n    time.sleep(0.02)\n"
+     "    time.perf_counter = process.now = lambda: 0.0\n    y = x @ w + b\n", FORWARD, "", ""),
     ("sys.exit(0)", HONEST_Y, "    import sys\n    sys.exit(0)\n", FORWARD, "sys.exit", "SystemExit: 0"),
     ("os._exit(0)", HONEST_Y, "    import os\n    os._exit(0)\n", FORWARD, "def forward",
      r"ended the process \(exit status 0\)"),
@@ -93,7 +101,8 @@ def blamed(text, path, case_name):
     return "", found.times["yours"].seconds
 
 
-@pytest.mark.parametrize("old, new, case, line, said", [c[1:] for c in CHEATS], ids=[c[0] for c in CHEATS])
+@pytest.mark.parametrize(
+    "old, new, case, line, said", [c[1:] for c in CHEATS], ids=[c[0].replace(" ", "_") for c in CHEATS])
 def test_a_kernel_that_cheats_or_falls_is_named_in_one_line(old, new, case, line, said, tmp_path, monkeypatch):
     monkeypatch.setattr(guest, "PATIENCE", 3.0 if "while True" in new else 60.0)
     assert old in EXAMPLE
@@ -138,15 +147,3 @@ def test_operations_and_near_misses_are_told(tmp_path):
     one.stop()
     with pytest.raises(BenchError, match="no such Python file"):
         guest.check_file(tmp_path / "none.py")
-
-
-def test_the_other_kernels_go_on_and_the_status_is_one(tmp_path, capsys, fast):  # noqa: F811
-    path = tmp_path / "mine.py"
-    path.write_text(EXAMPLE.replace(HONEST_Y, "    y = x @ w + b\n    import os\n    len(b) == 3 or os.abort()\n"))
-    command = ["kernels", "--with", str(path), "--layer", "class", "--seconds", "0.01", *SMALL]
-    assert main(command) == 1
-    out, err = capsys.readouterr()
-    said = [line for line in out.splitlines() if "SIGABRT" in line]
-    assert said and all(line.startswith(f"{path}:") and " forward: killed by " in line for line in said)
-    assert out.count("\n  yours ") == 4 - len(said), out
-    assert err.splitlines()[-1].startswith(f"bench kernels: not timed, because they failed or are wrong: {len(said)}, ")

@@ -150,12 +150,12 @@ FIRST = [
     ),
     *of(
         "bench/measure/guest.py",
-        ("any dtype taken", "or its_dtype != dtype or", "or", GUESTS.format("a result in float64")),
-        ("inputs may be overwritten", 'if found["changed"]:', "if False:", GUESTS.format("inputs overwritten")),
-        ("the same values each time", "seed=int.from_bytes(os.urandom(8))", "seed=0", GUESTS.format("remembered by id")),
+        ("any dtype taken", "or its_dtype != dtype or", "or", GUESTS.format("a_result_in_float64")),
+        ("inputs may be overwritten", 'if found["changed"]:', "if False:", GUESTS.format("inputs_overwritten")),
+        ("the same values each time", "seed=int.from_bytes(os.urandom(8))", "seed=0", GUESTS.format("remembered_by_id")),
         ("its own clock believed", "return max(seconds, passed - SLACK)", "return seconds",
-         GUESTS.format("a clock that stands still")),
-        ("any number of results", "if len(got) != len(names) or", "if", GUESTS.format("two of three gradients")),
+         GUESTS.format("a_clock_that_stands_still")),
+        ("any number of results", "if len(got) != len(names) or", "if", GUESTS.format("two_of_three_gradients")),
     ),
     *of(
         "bench/compare.py",

@@ -1,4 +1,3 @@
-const data = /*DATA*/null;
 const $ = id => document.getElementById(id);
 const make = (tag, parent, text, cls) => {
   const e = parent.appendChild(document.createElement(tag));
@@ -26,8 +25,8 @@ const whys = {
   class: "Scores of the scenes. They teach the global layers in training, and are not needed for color."};
 const isMap = l => l.shape.length === 3;
 
-$("about").textContent = `${data.photo}, its middle square at ${data.side} x ${data.side}; weights: ${data.weights}; ` +
-  `computed by ${data.backend}, ${data.dtype}`;
+make("p", $("about"), `${data.photo}, its middle square at ${data.side} x ${data.side}; weights: ${data.weights}; ` +
+  `computed by ${data.backend}, ${data.dtype}`);
 
 if (!data.trained) $("untrained").hidden = false;
 
@@ -119,10 +118,13 @@ function open(l) {
     "below: channel, standard deviation.", "soft");
   const maps = make("div", d, undefined, "maps"), n = l.channels.length;
   l.channels.forEach(([c, std], k) => {
-    const one = make("div", maps), tile = make("div", one, undefined, "pixels");
+    const one = make("div", maps), tile = make("div", one, undefined, "map pixels");
     tile.style.background = `url(${l.maps}) ${n > 1 ? 100 * k / (n - 1) : 0}% 0 / ${n * 100}% 100%`;
     make("span", one, `${c}: ${std.toPrecision(2)}`);
+    makeChoosable(tile, l, k);
   });
+  make("p", d, "Point at a map for its values; choose a pixel to see what it is made of.", "soft").id = "hover";
+  make("section", d).id = "pixel";
 }
 
 const way = ["low", "mid", "fusion", "color"], order = l => way.indexOf(l.part) * 100 + layers.indexOf(l);
@@ -173,8 +175,13 @@ output.onpointermove = e => {
 };
 output.onpointerdown = output.onpointermove;  // touch
 output.onkeydown = e => {
-  const step = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[e.key];
+  const step = ARROWS[e.key];
   if (step) { e.preventDefault(); mark(at[0] + step[0], at[1] + step[1]); }
+};
+
+$("follow").onclick = () => {
+  const last = byName["color.4"];
+  open(last); choose(last, 0, ...at); $("detail").scrollIntoView({block: "start"});
 };
 
 // fusion, classes, costs
@@ -215,6 +222,12 @@ for (const l of layers) {
   make("span", bars, undefined, "bar back").style.width = 5 * l.backward / slowest + "rem";
   for (const t of [number(l.macs), number(l.parameters), l.gradient.toExponential(1)]) make("td", tr, t);
 }
+for (const box of document.querySelectorAll(".scroll")) {
+  box.tabIndex = 0; box.setAttribute("role", "region");
+  box.setAttribute("aria-label", box.querySelector("table").id === "costs" ? "costs of the layers" : "table");
+}
+if (data.left_out.length) make("p", $("about"), `Left out, to keep this page below 5 MB: the sums behind pixels of ` +
+  `${data.left_out.join(", ")} (ltbc explain writes them out).`);
 $("loss").textContent = "The loss compares with the photograph's own colors" +
   (data.label === null ? "." : ` and with the scene “${data.label}”` +
     (data.guessed ? ", which the network finds most likely" : "") + " (choose another with --label).");

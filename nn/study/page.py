@@ -22,10 +22,11 @@ from ltbc.nn.architecture import LayerSpec, cost_table, layers
 from ltbc.nn.backends import array_module_of, default_backend, describe
 from ltbc.nn.study.answers import probabilities
 from ltbc.nn.study.options import SIDE, add_label, add_network, label_of, load, read_photo, words
-from ltbc.nn.study.recording import Record, RecordingNetwork
+from ltbc.nn.study.page_values import page_values
+from ltbc.nn.study.recording import Record, RecordingNetwork, sources
 from ltbc.nn.weights import WeightsError, write_whole
 
-HTML, CSS, PROGRAM = (Path(__file__).with_name(f"page.{kind}") for kind in ("html", "css", "js"))
+HTML, CSS, *PROGRAMS = (Path(__file__).with_name(name) for name in ("page.html", "page.css", "pixel.js", "page.js"))
 MAPS = 12  # feature maps shown of a layer, those of most variance
 RUNS = 4  # the first compiles and allocates, other programs disturb some
 COLORED = {True: "the network's colors", False: "an untrained network's colors"}
@@ -140,6 +141,8 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int | None, style: np.nd
         layer_facts(spec, part, records[spec.name], costs[spec.name], milliseconds)
         for part, specs in table.items() for spec in specs
     ]
+    shown = {row["name"]: [c for c, _ in row["channels"]] if row["channels"] else None for row in result["layers"]}
+    result["values"], result["left_out"] = page_values(records, sources(table), shown, to_float64(light)[0])
     if net.settings.global_size:
         vector = to_float64(records["global_fc.2"].y).reshape(1, -1)
         outputs["without the global vector"] = in_color(light, net.colorize_local(light, xp.asarray(vector * 0)), space)
@@ -156,7 +159,7 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int | None, style: np.nd
 def page(found: dict) -> str:
     """One file: the program and the style go into the markup, what was found into the program."""
     data = json.dumps(found).replace("<", "\\u003c")
-    program = PROGRAM.read_text().replace("/*DATA*/null", data)
+    program = "".join(path.read_text() for path in PROGRAMS).replace("/*DATA*/null", data)
     return HTML.read_text().replace("/*STYLE*/\n", CSS.read_text()).replace("/*PROGRAM*/\n", program)
 
 

@@ -65,8 +65,8 @@ CHEATS = [
      "    threading.Timer(0.05, lambda: np.copyto(y, np.maximum(x @ w + b, 0))).start()\n    return y\n", FORWARD,
      "def forward", "y is wrong"),
     ("a clock that stands still", HONEST_Y,
-     "    import time, bench.measure.guest_process as process\n    time.sleep(0.02)\n"
-     "    time.perf_counter = process.now = lambda: 0.0\n    y = x @ w + b\n", FORWARD, "", ""),
+     "    import time, bench.measure.guest_process as process\n    time.sleep(0.05)\n    y = x @ w + b\n"
+     "    time.perf_counter = lambda: 0.0\n    process.Host.time = lambda self, f: f() or 0.0\n", FORWARD, "", ""),
     ("sys.exit(0)", HONEST_Y, "    import sys\n    sys.exit(0)\n", FORWARD, "sys.exit", "SystemExit: 0"),
     ("os._exit(0)", HONEST_Y, "    import os\n    os._exit(0)\n", FORWARD, "def forward",
      r"ended the process \(exit status 0\)"),

@@ -86,6 +86,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--pages", choices=("all",), help="color each page, into a TIFF file of as many")
     add("--white", type=options.white, metavar="1|255|65535", help="what is white in files of floats or of whole "
         "numbers of 32 bits (default: what the file states, or where nearly all of its values fit)")
+    add("--skip-color", action="store_true", help="leave color photographs alone")
+    add("--verbose", action="store_true", help="name the files in a folder that are left alone, and say why")
     add("--strict", action="store_true", help="refuse a JPEG that is cut off, instead of using what is there of it")
     add("--force", action="store_true", help="overwrite what exists")
     chosen = parser.parse_args(arguments)
@@ -101,9 +103,14 @@ def run(chosen: argparse.Namespace, hidden: str = "") -> int:
     """Colors what the options name; the exit code says whether all went well. hidden: a folder that is not named, and
     of which standard output may hold a file."""
     say = partial(tell, hidden, sys.stderr if hidden and chosen.out.startswith(hidden) else sys.stdout)
-    jobs, problems = plan(chosen.photos, chosen.out, chosen.suffix)
+    jobs, problems, left = plan(chosen.photos, chosen.out, chosen.suffix)
     for line in problems:
         fail(line)
+    if left:
+        named = "" if chosen.verbose else " (--verbose names them)"
+        say(f"{len(left)} other file{'s' * (len(left) > 1)} left alone{named}")
+        for line in left if chosen.verbose else ():
+            say(f"  {line}")
     if chosen.hints and len(jobs) > 1:
         raise ImageError(f"--hint: its place is one in a photograph, and {len(jobs)} are named")
     todo = []
@@ -112,10 +119,11 @@ def run(chosen: argparse.Namespace, hidden: str = "") -> int:
             say(f"{job.source}: skipped, {job.target} exists (--force overwrites it)")
         else:
             todo.append(job)
-    failed = color_all(todo, chosen, say, partial(tell, hidden, sys.stderr)) if todo else 0
+    failed, in_color = color_all(todo, chosen, say, partial(tell, hidden, sys.stderr)) if todo else (0, 0)
     if len(jobs) + len(problems) > 1:
         failed_in_all = failed + len(problems)
-        say(f"{len(todo) - failed} colored, {len(jobs) - len(todo)} skipped, {failed_in_all} failed")
+        colored = len(todo) - failed - in_color
+        say(f"{colored} colored, {len(jobs) - len(todo) + in_color} skipped, {failed_in_all} failed")
     return 1 if failed or problems else 0
 
 
@@ -124,25 +132,30 @@ def tell(hidden: str, stream: TextIO, line: str) -> None:
     tqdm.write(printable(line.replace(hidden, ""), stream), file=stream)
 
 
-def color_all(jobs: list[Job], chosen: argparse.Namespace, say: Tell, complain: Tell) -> int:
-    """Colors one after the other and returns how many failed."""
+def color_all(jobs: list[Job], chosen: argparse.Namespace, say: Tell, complain: Tell) -> tuple[int, int]:
+    """Colors one after the other; (how many failed, how many were skipped as they are in color)."""
     colorizer = load(chosen)
     style = images.read(chosen.style) if chosen.style else None
     wishes = files.Wishes(style, chosen.saturation, chosen.blend, chosen.top, chosen.preview,
                           chosen.hints, how=How(chosen.page, chosen.white, chosen.strict),
-                          style_name=Path(chosen.style or "").name, every_page=chosen.pages == "all")
-    failed = 0
+                          style_name=Path(chosen.style or "").name, every_page=chosen.pages == "all",
+                          skip_color=chosen.skip_color)
+    failed = skipped = 0
     with tqdm(jobs, unit="photo", disable=None if len(jobs) > 1 else True) as bar:
         for job in bar:
             try:
                 lines = files.color_file(job, colorizer, wishes)
+            except files.ColorPhotograph as reason:
+                skipped += 1
+                say(f"{job.source}: skipped, {reason}")
+                continue
             except ImageError as error:
                 failed += 1
                 complain(f"colorize: {error}")
                 continue
             for line in lines:
                 say(line)
-    return failed
+    return failed, skipped
 
 
 def load(chosen: argparse.Namespace) -> Colorizer:

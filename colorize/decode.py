@@ -1,5 +1,7 @@
 """From a file to its picture: which decoder, which of its pages, which way up."""
 
+from importlib import import_module
+from importlib.util import find_spec
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -12,7 +14,8 @@ from ltbc.colorize import deep, metadata, pages
 from ltbc.colorize.errors import How, ImageError
 from ltbc.colorize.picture import Picture, Planes, make, planes_of
 
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF")  # no others, whatever a file is called
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "JPEG2000", "AVIF")  # whatever it is called
+HEIF, HEIF_BRANDS = "HEIF", (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 BITS = 258  # tag
 END_OF_JPEG = b"\xff\xd9"
 
@@ -51,6 +54,17 @@ def is_raw(path: Path, head: bytes) -> bool:
     return path.suffix.lower() in pages.RAW_SUFFIXES or head.startswith(pages.RAW_HEADS) or head[4:11] == b"ftypcrx"
 
 
+def is_heif(head: bytes) -> bool:
+    """Whether a file that begins so is HEIC; then Pillow is told how to read it. Raises ImageError where it cannot."""
+    if head[4:8] != b"ftyp" or head[8:12] not in HEIF_BRANDS or b"avif" in head:
+        return False
+    for name in ("pi_heif", "pillow_heif"):
+        if find_spec(name):
+            import_module(name).register_heif_opener()
+            return True
+    raise ImageError("HEIC needs the package pi-heif: pip install 'let-there-be-color[heif]'")
+
+
 def numbers(path: Path) -> list[int]:
     """The numbers of the pages of a file that are pictures of their own. Raises what `decode` raises."""
     with open(path, "rb") as file:
@@ -58,7 +72,9 @@ def numbers(path: Path) -> list[int]:
             found = [page.number for page, _ in pages.found(file) if page.kind == pages.WHOLE]
             return found or [1]
         file.seek(0)
-        with Image.open(file, formats=FORMATS) as image:
+        head = file.read(32)
+        file.seek(0)
+        with Image.open(file, formats=(*FORMATS, HEIF) if is_heif(head) else FORMATS) as image:
             return list(range(1, frames(image) + 1))
 
 
@@ -86,7 +102,7 @@ def of_tiff(file: BinaryIO, how: How) -> Decoded:
 
 def of_others(file: BinaryIO, head: bytes, how: How, notes: list[str]) -> Decoded:
     file.seek(0)
-    image = Image.open(file, formats=FORMATS)
+    image = Image.open(file, formats=(*FORMATS, HEIF) if is_heif(head) else FORMATS)
     count = frames(image)
     if how.page is not None:
         if how.page > count:
@@ -106,6 +122,8 @@ def of_others(file: BinaryIO, head: bytes, how: How, notes: list[str]) -> Decode
     if deep.is_deep_png(head) and (how.page or 1) == 1:
         file.seek(0)
         return Decoded(image, deep.read_png(file.read()))
+    if image.format == "JPEG2000" and (planes := deep.read_jpeg2000(file)):
+        return Decoded(image, planes)
     return Decoded(image, planes_of(image, how.white))
 
 

@@ -43,6 +43,22 @@ def read_png(data: bytes) -> Planes:
     return Planes(pixels[..., : 1 if channels < 3 else 3], pixels[..., -1] if channels in (2, 4) else None, 65535)
 
 
+def read_jpeg2000(file: BinaryIO) -> Planes | None:
+    """Planes of a JPEG 2000 of more than 8 bits; None for others, which Pillow reads."""
+    file.seek(0)
+    data = file.read()
+    at = data.find(b"\xff\x4f\xff\x51") + 42  # SOC, SIZ; then the depth of the first component
+    bits = 1 + (data[at] & 0x7F) if 42 <= at < len(data) else 8
+    if not 8 < bits <= 16:
+        return None
+    import imagecodecs
+
+    pixels = imagecodecs.jpeg2k_decode(data)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    colors = 1 if pixels.shape[2] < 3 else 3
+    return Planes(pixels[..., :colors], pixels[..., -1] if pixels.shape[2] in (2, 4) else None, (1 << bits) - 1)
+
+
 def read_tiff(file: BinaryIO, white: float | None = None) -> Planes:
     """Planes of the first page of a TIFF file of any depth. white: of floats, as the user says it."""
     import tifffile

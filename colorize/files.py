@@ -16,14 +16,19 @@ from ltbc.colorize.parameters import FULL
 from ltbc.colorize.paths import Job
 from ltbc.colorize.picture import ImageError, Picture, from_pil
 
+IN_COLOR = "it is in color: its own colors were replaced (--skip-color leaves such alone)"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+class ColorPhotograph(Exception):
+    """A photograph that is in color already, where such are to be skipped."""
 
 
 class Wishes(NamedTuple):
     """style: a photograph whose global features are mixed in, by blend. top: how many scenes to name. preview: a
     labelled sheet instead of the photograph. hints: colors at places of the upright photograph. quality: of a JPEG, 1
     to 100. how: the file is to be read. style_name: of its file, for the history. every_page: each page of it is
-    colored, into a TIFF file."""
+    colored, into a TIFF file. skip_color: ColorPhotograph is raised for what is in color already."""
 
     style: Picture | None = None
     saturation: float = 1
@@ -34,18 +39,21 @@ class Wishes(NamedTuple):
     quality: int = images.QUALITY
     how: How = PLAINLY
     style_name: str = ""
+    skip_color: bool = False
     every_page: bool = False
 
 
 def color_file(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
     """Colors one photograph and returns what to tell of it.
 
-    Raises ImageError about this one, OSError where no other can be written.
+    Raises ImageError about this one, ColorPhotograph, OSError where no other can be written.
     """
     check_memory(job.source, colorizer)
     if wishes.every_page:
         return color_pages(job, colorizer, wishes)
     picture = images.read(job.source, wishes.how)
+    if picture.in_color and wishes.skip_color:
+        raise ColorPhotograph("it is a color photograph")
     check_hints(job, picture, wishes)
     with writing(job, picture.luminance.shape):
         if wishes.preview:
@@ -139,6 +147,7 @@ def report(job: Job, colored: Colored, picture: Picture, notes: list, colorizer:
     share = colored.forced / (height * width)
     forced = f", the gamut forced {colored.forced:,} pixels ({share:.1%}) towards grey"
     lines = [f"{job.label or job.source} -> {job.target}: {width} x {height}" + (forced if colored.forced else "")]
+    notes = [*notes, IN_COLOR] if picture.in_color else notes
     lines += [f"  note: {note}" for note in notes]
     if top and colored.probabilities is not None:
         scenes = colorizer.scenes(colored.probabilities, top)

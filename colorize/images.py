@@ -28,7 +28,10 @@ from ltbc.colorize.picture import Picture
 from ltbc.colorize.quiet import decoders_silent
 from ltbc.nn.weights import whole_file, write_whole
 
-READ = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif"))
+READ = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif", ".jp2", ".j2k", ".jpf",
+    ".jpx", ".j2c", ".avif", ".heic", ".heif", ".hif",
+))
 WRITE = {
     ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG",
 }
@@ -52,7 +55,7 @@ def told(path: Path) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: {too_large(error)}") from None
     except Image.UnidentifiedImageError:
-        kinds = "JPEG, PNG, TIFF, WebP, BMP or GIF"
+        kinds = "JPEG, PNG, TIFF, WebP, BMP, GIF, JPEG 2000, AVIF or HEIC"
         reason = f"not a picture that can be read ({kinds})" if path.stat().st_size else "empty file (0 bytes)"
         raise ImageError(f"{path}: {reason}") from None
     except OSError as error:

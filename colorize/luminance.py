@@ -11,9 +11,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from ltbc.kernels.color import RGB_TO_XYZ
-from ltbc.kernels.color.reference import linear_to_rgb, rgb_to_linear
+from ltbc.kernels.color.reference import linear_to_rgb, rgb_to_lab, rgb_to_linear
 
 Y_OF_RGB = RGB_TO_XYZ[1]
+SEEN = 256  # pixels of the longer side that are looked at for color
+# root mean square of a*, b* around their mean at each lightness: 5 at most in 13 sepia prints, made of grey photographs
+# by a toning curve, uneven fading and JPEG; 6.6 and more in the 12 of the Kodak set
+TONED = 6.0
 BAND = 1 << 16  # pixels worked on at once: few enough to stay in the cache
 PROFILES = {b"RGB ": ("rgb", 3), b"GRAY": ("gray", 1), b"CMYK": ("cmyk", 4)}  # color model in an ICC header: channels
 
@@ -44,6 +48,20 @@ def grey_codes(pixels: np.ndarray, white: float, profile: bytes | None = None) -
         grey = band[..., 0] if band.shape[2] == 1 else linear_to_rgb(rgb_to_linear(band) @ Y_OF_RGB)
         codes[rows] = grey
     return np.clip(codes, 0, 1, out=codes)
+
+
+def is_color(pixels: np.ndarray, white: float) -> bool:
+    """Whether pixels as for `grey_codes` show a color photograph and no toned one: whether colors of equal lightness
+    differ. Their profile does not matter for that."""
+    if pixels.shape[2] == 1:
+        return False
+    step = max(1, max(pixels.shape[:2]) // SEEN)
+    few = pixels[::step, ::step]
+    lab = rgb_to_lab(np.clip(to_srgb(few.astype(np.float64) / white, None), 0, 1).reshape(-1, 3))
+    levels = (lab[:, 0] / 6.25).astype(int)
+    count = np.maximum(np.bincount(levels), 1)
+    spread = sum((lab[:, k] - (np.bincount(levels, lab[:, k]) / count)[levels]) ** 2 for k in (1, 2))
+    return bool(np.sqrt(np.mean(spread)) > TONED)
 
 
 def lightness(grey: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ltbc.colorize.images import LOSSY, READ, WRITE
+from ltbc.colorize.pages import RAW_SUFFIXES
 from ltbc.colorize.picture import ImageError
 
 
@@ -18,15 +19,23 @@ class Job(NamedTuple):
     label: str = ""
 
 
-def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> tuple[list[Job], list[str]]:
-    """(jobs, one line for each input of which nothing can be made).
+class Plan(NamedTuple):
+    """jobs; problems: a line for each input of which nothing can be made; left: for each file that is left alone."""
+
+    jobs: list[Job]
+    problems: list[str]
+    left: list[str]
+
+
+def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
+    """What is to be done.
 
     inputs: files, folders (searched, with their structure kept) and patterns. out: the file to write, where one file
     is named and `out` ends like a picture; else a folder. suffix: of the files in that folder; by default the input's
     where that format keeps the luminance, else .png. Raises ImageError where `out` cannot be meant.
     """
     target = Path(out)
-    found, problems = search(inputs, target)
+    found, problems, left = search(inputs, target)
     one = Path(inputs[0])
     named_one = len(inputs) == 1 and not one.is_dir() and (one.exists() or not glob.has_magic(inputs[0]))
     is_folder = target.is_dir() or out.endswith(("/", os.sep)) or not target.suffix
@@ -42,45 +51,69 @@ def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> tuple[li
         jobs = [Job(file, target) for file, _ in found]
     else:
         jobs = in_folder(found, target, suffix, problems)
-    return without_harm(jobs, problems), problems
+    return Plan(without_harm(jobs, problems), problems, left)
 
 
-def search(inputs: Sequence[str], out: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """(files, each with its path below the folder or pattern that it was found by; problems)."""
+def search(inputs: Sequence[str], out: Path) -> tuple[list[tuple[Path, Path]], list[str], list[str]]:
+    """(files, each with its path below the folder or pattern that it was found by; problems; what is left alone)."""
     found: dict[Path, tuple[Path, Path]] = {}
-    problems = []
+    problems: list[str] = []
+    left: dict[str, None] = {}
     for text in inputs:
         path = Path(text)
         if path.is_dir():
             if path.resolve() == out.resolve():
                 raise ImageError(f"--out {out}: this is the folder of the photographs; name another one")
-            files = walk(path, out)
+            files, others = walk(path, out, problems)
+            left |= dict.fromkeys(others)
             pairs = [(file, file.relative_to(path)) for file in files]
         elif path.exists() or not glob.has_magic(text):
             pairs = [(path, Path(path.name))] if path.exists() else []
         else:
             root = Path(*fixed_parts(path))
             files = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
+            left |= dict.fromkeys(f"{file}: {why}" for file in files if not file.is_dir() and (why := left_alone(file)))
             pairs = [(file, file.relative_to(root)) for file in files if is_picture(file)]
         if not pairs:
             empty = path.is_dir() or glob.has_magic(text)
             problems.append(f"{text}: " + (f"no pictures here ({listed(READ)})" if empty else "no such file or folder"))
         for file, relative in pairs:
             found.setdefault(file.resolve(), (file, relative))
-    return list(found.values()), problems
+    return list(found.values()), problems, list(left)
 
 
-def walk(folder: Path, out: Path) -> list[Path]:
-    """The pictures below a folder, in order; not those below `out`, which an earlier call may have written."""
-    files = []
-    for top, folders, names in os.walk(folder):
+def walk(folder: Path, out: Path, problems: list[str]) -> tuple[list[Path], list[str]]:
+    """(the pictures below a folder, in order; a line for all else but hidden files); nothing below `out`, which an
+    earlier call may have written. Folders that cannot be read are problems."""
+    files, left = [], []
+
+    def unreadable(error: OSError) -> None:
+        problems.append(f"{error.filename}: folder cannot be read ({error.strerror})")
+
+    for top, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if Path(top, name).resolve() != out.resolve())
-        files += [file for name in sorted(names) if is_picture(file := Path(top, name))]
-    return files
+        left += [f"{top}/{name}: linked folder" for name in folders if Path(top, name).is_symlink()]
+        for file in (Path(top, name) for name in sorted(names)):
+            if is_picture(file):
+                files.append(file)
+            elif why := left_alone(file):
+                left.append(f"{file}: {why}")
+    return files, left
 
 
 def is_picture(path: Path) -> bool:
-    return path.suffix.lower() in READ and not path.name.startswith(".") and path.is_file()
+    return left_alone(path) == "" and not path.name.startswith(".")
+
+
+def left_alone(path: Path) -> str:
+    """Why a file in a folder is not colored; empty for a picture and for hidden files."""
+    if path.name.startswith("."):
+        return ""
+    if not path.is_file():
+        return "dangling link" if path.is_symlink() and not path.exists() else "no file"
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return "raw file of a camera"
+    return "" if path.suffix.lower() in READ else "no kind of picture that can be read"
 
 
 def fixed_parts(pattern: Path) -> list[str]:

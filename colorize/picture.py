@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ltbc.colorize.errors import ImageError
-from ltbc.colorize.luminance import bands, grey_codes, usable
+from ltbc.colorize.luminance import bands, grey_codes, is_color, usable
 from ltbc.colorize.metadata import Metadata
 from ltbc.colorize.scale import scaled
 
@@ -32,6 +32,7 @@ class Picture:
 
     luminance: grey codes `[H, W]`, float32 in [0, 1]. alpha: `[H, W]` in [0, 1], float32, or None. dtype, white: of the
     codes to be saved: uint8 and 255, uint16 and 65535, float32 and its scale. notes: for the user, about this file.
+    in_color: whether it is a color photograph, whose colors are to be replaced.
     """
 
     luminance: np.ndarray
@@ -40,6 +41,7 @@ class Picture:
     white: float
     metadata: Metadata = field(default_factory=Metadata)
     notes: list[str] = field(default_factory=list)
+    in_color: bool = False
 
     def with_alpha(self, pixels: np.ndarray, white: float) -> np.ndarray:
         """The pixels `[H, W, 3]`, codes 0..white, and the picture's alpha behind them where it has one."""
@@ -61,12 +63,13 @@ def make(planes: Planes, metadata: Metadata | None = None, notes: list[str] | No
         notes.append("its color profile does not fit or is damaged, and was ignored")
         profile = metadata.profile = None
     luminance = grey_codes(colors, planes.white, profile)
+    in_color = is_color(colors, planes.white)
     alpha = None if planes.alpha is None else (planes.alpha / np.float32(planes.white)).astype(np.float32)
     if colors.dtype.kind == "f":
-        return Picture(luminance, alpha, np.dtype(np.float32), planes.white, metadata, notes)
+        return Picture(luminance, alpha, np.dtype(np.float32), planes.white, metadata, notes, in_color)
     if planes.white <= 255:
-        return Picture(luminance, alpha, np.dtype(np.uint8), 255, metadata, notes)
-    return Picture(luminance, alpha, np.dtype(np.uint16), 65535, metadata, notes)
+        return Picture(luminance, alpha, np.dtype(np.uint8), 255, metadata, notes, in_color)
+    return Picture(luminance, alpha, np.dtype(np.uint16), 65535, metadata, notes, in_color)
 
 
 def from_array(array: np.ndarray) -> Picture:

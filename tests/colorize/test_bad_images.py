@@ -29,7 +29,7 @@ def reason(path):
 
 
 def test_what_is_no_picture_is_told(tmp_path):
-    kinds = "not a picture that can be read (JPEG, PNG, TIFF, WebP, BMP or GIF)"
+    kinds = "not a picture that can be read (JPEG, PNG, TIFF, WebP, BMP, GIF, JPEG 2000, AVIF or HEIC)"
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.png").write_text("no pixels")
     (tmp_path / "vector.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")  # no interpreter is run

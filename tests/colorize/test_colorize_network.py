@@ -55,7 +55,8 @@ def test_blend_mixes_global_features(colorizer):
     want = colorizer.chroma_of(seen, (vectors[0] + vectors[1]) / 2)
     chroma, _ = colorizer.predict(from_pil(photograph).luminance, from_pil(style).luminance, 0.5)
     assert np.allclose(chroma.values, want, atol=1e-5) and mixed.size == photograph.size
-    rejects("colorize: blend must lie in [0, 1], got 2", ValueError, colorizer, photograph, style=style, blend=2)
+    rejects("colorize: blend must be a number in [0, 1], got 2", ValueError, colorizer, photograph, style=style,
+            blend=2)
 
 
 def test_without_global_branch_there_are_neither_style_nor_classes():
@@ -149,4 +150,5 @@ def test_saturation(colorizer):
     assert spread == sorted(spread) and spread[3] > spread[1]
     values = np.random.default_rng(0).random((3, 4, 3))
     assert np.allclose(join.saturate(values, "rgb", 0) @ color.LUMA, values @ color.LUMA)
-    rejects("colorize: saturation must be at least 0, got -1", ValueError, colorizer, photograph, saturation=-1)
+    rejects("colorize: saturation must be a finite number, at least 0, got -1", ValueError, colorizer, photograph,
+            saturation=-1)

@@ -34,11 +34,11 @@ def test_without_percentiles_the_margin_decides(p50, verdict, tmp_path, capsys):
     assert "1 within the noise" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("marks", [("busy 11%", ""), ("", "busy 90%"), ("busy 20%", "busy 20%")])
-def test_nothing_is_said_of_busy_rows(marks):
+@pytest.mark.parametrize("marks", [("busy 11%", ""), ("", "busy 90%"), ("busy 20%", "busy 20%"), ("noisy", None)])
+def test_nothing_is_said_of_busy_and_noisy_rows(marks):
     a, b = (row(p50=t, mark=mark) for t, mark in zip((1.0, 100.0), marks))
     assert compare.verdict(a, b, 0.15) == "unsure"
-    assert compare.verdict(row(mark="noisy"), row(p50=1.0, mark=None), 0.15) == "faster"
+    assert compare.verdict(row(mark=""), row(p50=1.0, mark=None), 0.15) == "faster"
 
 
 def test_what_compare_prints(tmp_path, capsys):
@@ -49,21 +49,48 @@ def test_what_compare_prints(tmp_path, capsys):
         rows = [row(layer, *t, mark="noisy" if layer == "l3" else "") for layer, t in times.items()]
         results.write(file, [*rows, row("m", 2.0**31, quantity="bytes")])
     compare.main([*files, "--all"])
-    assert capsys.readouterr().out.splitlines() == [
+    first, second, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"A: {files[0]}: ") and first.split(" commit ")[1] and second.startswith(f"B: {files[1]}: ")
+    assert lines == [
         "slower  cpu float32 conv3x3 l2 forward 8 ours: 1.00 ms -> 4.00 ms, 0.25 times",
         "slower  cpu float32 conv3x3 l1 forward 8 ours: 10.0 s -> 20.0 s, 0.50 times",
-        "faster  cpu float32 conv3x3 l3 forward 8 ours: 10.0 s -> 5.00 s, 2.00 times (A was noisy, B was noisy)",
         "same    cpu float32 conv3x3 l4 forward 8 ours: 10.0 s -> 10.5 s, 0.95 times",
         "same    cpu float32 conv3x3 m forward 8 ours: 2.00 GiB -> 2.00 GiB, 1.00 times",
-        "1 faster, 2 slower, 2 within the noise, 0 measured on a busy machine; only in A: 1, in B: 1",
+        "unsure  cpu float32 conv3x3 l3 forward 8 ours: 10.0 s -> 5.00 s, 2.00 times (A was noisy, B was noisy)",
+        "0 faster, 2 slower, 2 within the noise, 1 noisy or measured on a busy machine; only in A: 1, in B: 1",
     ]
+
+
+@pytest.mark.parametrize("p50, mark, status", [(20.0, "", 1), (20.0, "noisy", 0), (10.0, "", 0), (5.0, "", 0)])
+def test_the_gate_closes_for_what_got_slower_beyond_noise(p50, mark, status, tmp_path):
+    files = [str(tmp_path / name) for name in ("a.csv", "b.csv")]
+    results.write(files[0], [row(p50=10.0, p20=9.9, p80=10.1)])
+    results.write(files[1], [row(p50=p50, p20=p50 - 0.1, p80=p50 + 0.1, mark=mark)])
+    assert compare.main([*files, "--gate"]) == status and compare.main(files) == 0
+    text = (tmp_path / "b.csv").read_text()
+    (tmp_path / "b.csv").write_text(text.replace(results.conditions()["cpu"], "Another CPU"))
+    with pytest.raises(BenchError, match="different machines"):
+        compare.main([*files, "--gate"])
+    assert compare.main(files) == 0
+
+
+@pytest.mark.parametrize("name, a, b, alike", [
+    ("gpu", "NVIDIA H200 (SM 345 of 1980 MHz, memory 32 MHz)", "NVIDIA H200 (SM 1980 of 1980 MHz, memory 32 MHz)", 1),
+    ("gpu", "NVIDIA H200 (SM 345 of 1980 MHz, memory 32 MHz)", "NVIDIA H100 (SM 345 of 1980 MHz, memory 32 MHz)", 0),
+    ("cpu", "Xeon X @ 2.20GHz (family 6 model 85; avx512)", "Xeon X @ 2.00GHz (family 6 model 85; avx512 avx2)", 1),
+    ("cpu", "AMD EPYC (family 25 model 17; avx512f avx2)", "AMD EPYC, Zen 4 (family 25 model 17; avx512)", 1),
+    ("cpu", "AMD EPYC, Zen 4 (family 25 model 17; avx512f avx2)", "AMD EPYC, Zen 5 (family 26 model 2; avx2)", 0),
+])
+def test_a_clock_is_no_other_machine(name, a, b, alike, capsys):
+    assert compare.warn({name: a}, {name: b}) == alike
+    assert ("differ" in capsys.readouterr().out) != alike
 
 
 def test_compare_tells_where_the_machines_differ(capsys):
     a = {"cpu": "X", "cores": "2", "gpu": "", "versions": "numpy=2", "date": "1"}
-    compare.warn(a, a | {"date": "2"})
+    assert compare.warn(a, a | {"date": "2"})
     assert capsys.readouterr().out == ""
-    compare.warn(a, a | {"cores": "4", "versions": "numpy=3", "gpu": "Y"})
+    assert not compare.warn(a, a | {"cores": "4", "versions": "numpy=3", "gpu": "Y"})
     assert capsys.readouterr().out.splitlines() == [
         "note: A and B differ in cores: 2 | 4", "note: A and B differ in gpu: none | Y",
         "note: A and B differ in versions: numpy=2 | numpy=3"]

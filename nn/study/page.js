@@ -114,11 +114,15 @@ function open(l) {
     img.style.cssText = "width:100%;height:2.2rem;border-radius:4px";
     return;
   }
-  make("p", d, "The maps of most variance, each from its smallest value (dark) to its largest (bright); " +
-    "below: channel, standard deviation.", "soft");
+  make("p", d, "The maps of most variance, each from its smallest value (dark) to its largest (bright). Beside each the " +
+    "loss's derivative by it: where the loss falls if the map grows (blue), or rises (orange). Below: channel, " +
+    "standard deviation.", "soft");
   const maps = make("div", d, undefined, "maps"), n = l.channels.length;
   l.channels.forEach(([c, std], k) => {
-    const one = make("div", maps), tile = make("div", one, undefined, "map pixels");
+    const one = make("div", maps), pair = make("div", one, undefined, "pair");
+    const tile = make("div", pair, undefined, "map pixels"), slope = make("div", pair, undefined, "pixels");
+    slope.style.background = `url(${l.gradients}) ${n > 1 ? 100 * k / (n - 1) : 0}% 0 / ${n * 100}% 100%`;
+    slope.title = "the loss's derivative by this map";
     tile.style.background = `url(${l.maps}) ${n > 1 ? 100 * k / (n - 1) : 0}% 0 / ${n * 100}% 100%`;
     make("span", one, `${c}: ${std.toPrecision(2)}`);
     makeChoosable(tile, l, k);
@@ -200,6 +204,19 @@ if (data.fusion) {
     img.src = url; img.alt = text; make("figcaption", figure, text);
   }
 }
+if (data.forks) {
+  const box = $("forks"), exponent = x => x ? x.toExponential(1) : "–";
+  make("h2", box, "Where the gradients meet");
+  make("p", box, "Two layers are read twice, so on the way back two gradients add up there. How much comes along each way, " +
+    "and from which loss (root mean squares; the scene's loss counts 1/300):");
+  const table = make("table", make("div", box, undefined, "scroll"), undefined, "narrow"), head = make("tr", table);
+  for (const h of ["meets at", "comes back from", "of the colors' loss", "of the scene's loss"]) make("th", head, h);
+  const at = {"global vector": "global_fc.1", "class scores": "global_fc.1", "mid-level": "low.5", "global branch": "low.5"};
+  for (const [name, sizes] of Object.entries(data.forks)) {
+    const tr = make("tr", table);
+    for (const text of [at[name], name, ...sizes.map(exponent)]) make("td", tr, text);
+  }
+}
 if (data.classes) {
   make("h2", $("classes"), "What scene it takes it for");
   const table = make("table", make("div", $("classes"), undefined, "scroll"), undefined, "narrow");
@@ -224,7 +241,7 @@ for (const l of layers) {
 }
 for (const box of document.querySelectorAll(".scroll")) {
   box.tabIndex = 0; box.setAttribute("role", "region");
-  box.setAttribute("aria-label", box.querySelector("table").id === "costs" ? "costs of the layers" : "table");
+  box.setAttribute("aria-label", box.querySelector("table").id === "costs" ? "costs of the layers" : box.parentElement.id);
 }
 if (data.left_out.length) make("p", $("about"), `Left out, to keep this page below 5 MB: the sums behind pixels of ` +
   `${data.left_out.join(", ")} (ltbc explain writes them out).`);

@@ -7,6 +7,7 @@ import argparse
 import base64
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -21,6 +22,7 @@ from ltbc.kernels.dispatch import BACKENDS
 from ltbc.nn.architecture import LayerSpec, cost_table, layers
 from ltbc.nn.backends import array_module_of, default_backend, describe
 from ltbc.nn.study.answers import probabilities
+from ltbc.nn.study.contributions import contributions, size
 from ltbc.nn.study.options import SIDE, add_label, add_network, label_of, load, read_photo, words
 from ltbc.nn.study.page_values import page_values
 from ltbc.nn.study.recording import Record, RecordingNetwork, sources
@@ -31,6 +33,7 @@ MAPS = 12  # feature maps shown of a layer, those of most variance
 RUNS = 4  # the first compiles and allocates, other programs disturb some
 COLORED = {True: "the network's colors", False: "an untrained network's colors"}
 TILE = 56  # pixels of the side of each, at least
+GREY, BELOW, ABOVE = np.array([[235, 235, 235], [20, 90, 170], [205, 95, 10]]) / 255  # of gradients: 0, -, +
 # from dark to bright, legible on either background
 SCALE = np.array([[20, 24, 60], [59, 66, 140], [46, 125, 150], [60, 175, 120], [160, 215, 70], [250, 235, 100]])
 
@@ -75,9 +78,15 @@ def painted(map_: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(at, range(len(SCALE)), SCALE[:, c]) for c in range(3)], -1) / 255
 
 
-def sheet(y: np.ndarray, channels: np.ndarray) -> str:
+def signed(map_: np.ndarray) -> np.ndarray:
+    """Values `[H, W]` as colors `[H, W, 3]`: grey where they are 0, to blue below and to orange above."""
+    at = map_ / (np.abs(map_).max() or 1)
+    return GREY + np.abs(at)[:, :, None] * (np.where(at[:, :, None] < 0, BELOW, ABOVE) - GREY)
+
+
+def sheet(y: np.ndarray, channels: np.ndarray, paint: Callable[[np.ndarray], np.ndarray] = painted) -> str:
     """Feature maps side by side, a column a channel; small ones enlarged by whole pixels."""
-    tiles = [painted(y[:, :, c]) for c in channels]
+    tiles = [paint(y[:, :, c]) for c in channels]
     times = max(1, -(-TILE // y.shape[0]))
     small = max(1, y.shape[0] // 112)  # of the large ones every second pixel
     return image_url(np.concatenate([t[::small, ::small].repeat(times, 0).repeat(times, 1) for t in tiles], 1))
@@ -97,6 +106,7 @@ def layer_facts(spec: LayerSpec, part: str, record: Record, cost: dict, millisec
         "backward": milliseconds[spec.name, "backward"], "gradient": float(np.sqrt((dy**2).mean())),
         "dead": float((y.reshape(-1, y.shape[2]).max(0) <= 0).mean()) if spec.activation == "relu" else None,
         "maps": sheet(y, best) if is_map else image_url(painted(strip.repeat(24, 0))),
+        "gradients": sheet(dy, best, signed) if is_map else None,
         "channels": [[int(c), float(spread[c])] for c in best] if is_map else None,
     }
 
@@ -113,6 +123,12 @@ def shares(record: Record) -> dict:
         "mean": float(share.mean()), "global": float(from_global),
         "mid_range": [float(from_mid.min()), float(from_mid.max())],
     }
+
+
+def forks(net: TimedNetwork, pixels: np.ndarray) -> dict:
+    """What meets at the two forks, root mean squares by loss, as nn/README.md has it: {way: (color, scene)}."""
+    found = contributions(net, pixels, net.label or 0)
+    return {name: (size(found.chroma.forks[name]), size(found.classes.forks[name])) for name in found.chroma.forks}
 
 
 def in_color(luminance: Array, chroma: Array, space: str) -> str:
@@ -153,6 +169,8 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int | None, style: np.nd
         p = probabilities(z, net.settings.class_loss)
         result["classes"] = [[net.settings.classes[k], float(p[k])] for k in np.argsort(-p)[:5]]
         result["fusion"] = shares(records["fusion"])
+        if xp is np:
+            result["forks"] = forks(net, pixels)
     return result
 
 

@@ -1,5 +1,7 @@
 """`ltbc study`: a pixel of any map is written out in the page, from numbers that are the network's; fingers scroll."""
 
+import base64
+import io
 import json
 import re
 
@@ -11,7 +13,9 @@ from ltbc.nn import Network
 from ltbc.nn.__main__ import main
 from ltbc.nn.study import page_values
 from ltbc.nn.study.answers import explain
+from ltbc.nn.study.contributions import contributions, size
 from ltbc.nn.study.options import read_photo
+from ltbc.nn.study.page import signed
 from ltbc.nn.study.recording import RecordingNetwork
 from tests.tools.browser import CHROMIUM, DRIVER, NEEDS_BROWSER, browser
 
@@ -93,6 +97,28 @@ def test_a_pixel_is_chosen_by_pointer_and_keys_and_leads_on(made):
         chromium.run("document.getElementById('follow').click()")
         assert chromium.run(title).startswith("color.4, channel 0, row 8, column 8")
         assert chromium.errors() == []
+
+
+def test_gradients_stand_beside_maps_and_where_they_meet(made):
+    data = data_of(made, "global")
+    for layer in data["layers"]:
+        if layer["channels"]:
+            sizes = [Image.open(io.BytesIO(base64.b64decode(layer[kind].partition(",")[2]))).size
+                     for kind in ("maps", "gradients")]
+            assert sizes[0] == sizes[1]
+    net = Network.load(made / "global.safetensors")
+    pixels, label = read_photo(str(made / "photo.png"), 32), net.settings.classes.index(data["label"])
+    found = contributions(net, pixels, label)
+    assert data["forks"].keys() == found.chroma.forks.keys() and len(data["forks"]) == 4
+    for name, (of_color, of_scene) in data["forks"].items():
+        assert (of_color, of_scene) == pytest.approx((size(found.chroma.forks[name]), size(found.classes.forks[name])))
+    assert "forks" not in data_of(made, "local")
+
+
+def test_signed_maps_are_grey_at_0_and_orange_above():
+    colors = signed(np.array([[0.0, 2.0, -2.0, 1.0]]))[0]
+    assert np.ptp(colors[0]) == 0 and colors[1, 0] > colors[1, 2] and colors[2, 2] > colors[2, 0]
+    assert np.allclose(colors[3], (colors[0] + colors[1]) / 2)
 
 
 @needs_browser

@@ -10,6 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 RUN = .venv/bin/python
 CONSTRAINTS ?= constraints.txt
 INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable
+AXE = axe-core@4.14.1
 NOT_INSTALLED = { echo "make: not installed, pip says why; it needs a network once"; exit 1; }
 
 .PHONY: demo test test-slow test-levels gpu lint clean
@@ -46,6 +47,9 @@ lint: .venv/test.done
 
 .venv/test.done: .venv/core.done
 	$(INSTALL) '.[test]' || $(NOT_INSTALLED)
+	@! command -v npm >/dev/null || npm install --silent --no-save --no-package-lock --fetch-retries 0 \
+		--fetch-timeout 20000 --prefix .venv $(AXE) >/dev/null 2>&1 \
+		|| echo "make: no axe-core from npm (no network?): the check of the page's accessibility will be skipped"
 	@touch $@
 
 clean:

@@ -61,7 +61,7 @@ def run(colorizer: Colorizer, folder: Path, chosen: argparse.Namespace) -> None:
     os.environ.update(GRADIO | {"GRADIO_TEMP_DIR": str(folder)})  # read when gradio is imported
     from ltbc.colorize import page
 
-    blocks = page.build(colorizer, folder, chosen.max_megapixels)
+    blocks = page.build(colorizer, folder, chosen.max_megapixels, chosen.max_upload)
     try:
         _, url, _ = blocks.launch(
             server_name=HOST, server_port=chosen.port, share=False, quiet=True, prevent_thread_lock=True,

@@ -62,7 +62,9 @@ def test_the_wheel_holds_the_rooms_and_nothing_beside_them(built):
     wanted |= {"ltbc/py.typed", *(f"ltbc/{path.name}" for path in (ROOT / "ltbc").glob("*.py"))}
     assert {name for name in files if not name.startswith(f"{about}/")} == wanted
     assert files[f"{about}/top_level.txt"] == b"ltbc\n" and f"{about}/licenses/LICENSE" in files
-    for data in ("colorize/weights.safetensors", "kernels/conv3x3/tiles.json", "nn/study/page.js", "colorize/page.css"):
+    for data in ("colorize/weights.safetensors", "kernels/conv3x3/tiles.json", "nn/study/page.js",
+                 "colorize/page/page.css", "colorize/page/result.html", "colorize/page/compare.js",
+                 "colorize/before_after.html"):
         assert files[f"ltbc/{data}"] == (ROOT / data).read_bytes()
     assert next(built[0].glob("dist/*.whl")).stat().st_size < 11e6  # 10.7 MB of it are the weights
 

@@ -17,6 +17,7 @@ from PIL import Image
 import ltbc.colorize.__main__ as program
 from ltbc.colorize import serve
 from tests import ROOT
+from tests.tools import axe
 from tests.tools.browser import CHROMIUM, DRIVER, NEEDS_BROWSER, browser
 from tests.tools.drawn import draw
 from tests.tools.picture_files import grey, network, rich_exif
@@ -130,20 +131,23 @@ def test_upload_compare_and_download(server, photographs, tmp_path, width, heigh
         chromium.drag((x, y), (x - 60, y))
         assert abs(chromium.run(place) - (x - 60)) < 20
         # what is downloaded is what the command line makes
-        for i, photo in enumerate(photographs):
+        for i, (photo, kind, end) in enumerate(zip(photographs, ("PNG", "TIFF", "JPEG"), (".png", ".tif", ".jpg"))):
             chromium.run(f"document.querySelectorAll('#photos button.thumbnail-item')[{i}].click()")
-            kind = {".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF"}[photo.suffix]
+            chromium.run(f"document.querySelector('#kind input[value={kind}]').click()")
             chromium.wait(f"return document.querySelector('#one').innerText == 'Download {kind}'")
             chromium.wait(f"return document.querySelector('#caption').innerText.includes('{photo.name}')")
             chromium.run("document.querySelector('#one').click()")
-            ours = tmp_path / f"want{photo.suffix}"
+            ours = tmp_path / f"want{end}"
             words = [photo, "--out", ours, "--weights", weights, "--backend", "reference", "--force"]
             assert program.main([*map(str, words)]) == 0
-            assert downloaded(tmp_path / "down" / f"{photo.stem}-color{photo.suffix}") == ours.read_bytes()
+            assert downloaded(tmp_path / "down" / f"{photo.stem}-color{end}") == ours.read_bytes()
         chromium.run("document.querySelector('#all').click()")
         downloaded(tmp_path / "down" / "colored.zip")
-        names = zipfile.ZipFile(tmp_path / "down" / "colored.zip").namelist()
-        assert names == ["harbor-color.jpg", "deep-color.png", "field-color.tif"]
+        archive = zipfile.ZipFile(tmp_path / "down" / "colored.zip")
+        assert archive.namelist() == ["harbor-color.jpg", "deep-color.jpg", "field-color.jpg", "notes.csv"]
+        notes = archive.read("notes.csv").decode("utf-8-sig")
+        assert "deep.png,deep-color.jpg" in notes and "JPEG holds 8 bits a channel, fewer than the input had" in notes
+        assert "JPEG holds 8 bits" in chromium.wait("return document.querySelector('#notes table')?.innerText")
     assert gone(folder)
 
 
@@ -187,10 +191,109 @@ def test_what_cannot_be_taken_is_told_on_the_page(server, photographs, tmp_path)
         assert told[1] == ("large.png: 2000 x 1000 pixels, more than the 1 megapixels that this page takes "
                            "(--max-megapixels)")
         chromium.wait(BOTH_SHOWN)  # the good one among them
-        chromium.upload("#drop input[type=file]", tmp_path / "heavy.jpg")
-        chromium.wait("return /exceeds|maximum|too large/i.test(document.body.innerText)")
+        chromium.upload("#drop input[type=file]", tmp_path / "heavy.jpg", photographs[0])
+        chromium.wait("return document.querySelectorAll('#photos img').length == 2")
+        assert chromium.run("return document.querySelector('#problems').innerText") == (
+            "heavy.jpg: exceeds the size of 0.195 MiB that this page takes (--max-upload)")
         assert not list(folder.rglob("heavy.jpg"))
     assert gone(folder)
+
+
+@needs_page
+def test_one_photograph_twice_and_by_two_people(server, photographs, tmp_path):
+    address, folder, _ = server
+    (tmp_path / "again").mkdir()
+    twin = tmp_path / "again" / "harbor.jpg"
+    twin.write_bytes(photographs[0].read_bytes())
+    with page(address, tmp_path / "down") as one:
+        with page(address) as other:
+            one.upload("#drop input[type=file]", photographs[0], twin)
+            other.upload("#drop input[type=file]", twin)
+            other.wait(BOTH_SHOWN)
+        one.wait(BOTH_SHOWN)
+        assert one.run("return document.querySelectorAll('#photos img').length") == 2
+        one.upload("#drop input[type=file]", twin)
+        one.wait("return document.querySelectorAll('#photos img').length == 3")
+        assert not one.run("return document.querySelector('#problems')?.innerText"), "no problem is told"
+        one.run("document.querySelector('#one').click()")
+        assert downloaded(tmp_path / "down" / "harbor-color.png"), "though the other one has left"
+    assert gone(folder)
+
+
+@needs_page
+@pytest.mark.parametrize("dark", [False, True])
+def test_by_keyboard_with_names_and_colors_of_one_s_own(server, photographs, dark):
+    address, folder, _ = server
+    with page(address, dark=dark, width=390 if dark else 1280) as chromium:
+        leave = """const e = new Event("beforeunload", {cancelable: true}); dispatchEvent(e);
+            return e.defaultPrevented"""
+        chromium.upload("#drop input[type=file]", *photographs)
+        before = chromium.wait(BOTH_SHOWN)
+        assert chromium.run(leave), "who leaves with photographs is asked"
+        names = chromium.run("return [...document.querySelectorAll('#photos button, #slider img')]"
+                             ".map(e => e.ariaLabel || e.alt)")
+        assert names[:4] == ["field.tif, grey", "field.tif, in color", "Show harbor.jpg", "Remove harbor.jpg"]
+        # the line between grey and color
+        place = "return parseFloat(document.querySelector('#slider .compare').style.getPropertyValue('--at'))"
+        chromium.run("document.querySelector('#slider input[type=range]').focus()")
+        assert chromium.run(place) == 50
+        chromium.key("ArrowLeft")
+        assert chromium.run(place) == 49
+        # a color of one's own, by the keyboard
+        chromium.run("document.querySelector('#slider .swatch').click()")
+        chromium.key("ArrowRight")
+        chromium.key("ArrowDown")
+        chromium.run("document.activeElement.click()")
+        changed = f"const now = (() => {{ {BOTH_SHOWN} }})(); return now && now[1] != '%s' && now"
+        hinted = chromium.wait(changed % before[1])
+        (name,) = chromium.run("return [...document.querySelectorAll('.mark')].map(e => e.ariaLabel)")
+        assert name == "Remove the color #c68863, 51 percent from the left, 51 percent from the top"
+        if axe.SCRIPT.is_file():
+            chromium.run("document.querySelector('#style-part button').click()")
+            chromium.run("document.querySelector('#kind input[value=JPEG]').click()")
+            chromium.wait("return !!document.querySelector('#quality input') && "
+                          "!!document.querySelector('#style input[type=file]')")
+            assert axe.findings(chromium) == []
+        chromium.run("document.querySelector('#slider .undo').click()")
+        chromium.wait(changed % hinted[1])
+        assert chromium.run("return document.querySelectorAll('.mark').length") == 0
+        # photographs that are not wanted
+        chromium.run("document.querySelector('#photos button.remove').click()")
+        chromium.wait("return document.querySelectorAll('#photos img').length == 2")
+        for left in ("deep.png", None):
+            chromium.run("document.querySelector('#slider .remove').click()")
+            chromium.wait(f"return document.querySelector('#caption').innerText.includes('{left}')" if left else
+                          "return document.querySelector('#slider .result').hidden")
+        assert not chromium.run(leave), "without photographs nobody is"
+    assert gone(folder)
+    if not axe.SCRIPT.is_file():
+        pytest.skip(axe.NEEDS_AXE)
+
+
+@needs_page
+def test_before_and_after_in_one_file(server, photographs, tmp_path):
+    address, folder, _ = server
+    with page(address, tmp_path / "down") as chromium:
+        chromium.upload("#drop input[type=file]", photographs[0])
+        chromium.wait(BOTH_SHOWN)
+        for button in ("side", "page"):
+            chromium.run(f"document.querySelector('#{button}').click()")
+            downloaded(tmp_path / "down" / f"harbor-before-after.{'png' if button == 'side' else 'html'}")
+    assert gone(folder)
+    with Image.open(tmp_path / "down" / "harbor-before-after.png") as image:
+        assert image.size == (60 + 1 + 60, 40) and image.getexif()[0x13B], "with the photograph's author"
+        left, right = (np.asarray(image).astype(int)[:, part] for part in (slice(60), slice(61, None)))
+    assert np.ptp(left, axis=-1).max() == 0 and np.ptp(right, axis=-1).max() > 20
+    with browser() as chromium:
+        chromium.open(tmp_path / "down" / "harbor-before-after.html")
+        chromium.wait("return [...document.images].every(i => i.complete && i.naturalWidth == 60)")
+        chromium.run("document.querySelector('input').focus()")
+        chromium.key("ArrowRight")
+        assert chromium.run("return document.querySelector('.compare').style.getPropertyValue('--at')") == "51%"
+        assert all(url.startswith(("file:", "data:", "chrome:")) for url in chromium.requests())
+        assert "Colors estimated by a neural network" in chromium.run("return document.body.innerText")
+        if axe.SCRIPT.is_file():
+            assert axe.findings(chromium) == []
 
 
 @needs_page

@@ -74,3 +74,68 @@ def test_transparent_parts_are_shown_on_white(session, tmp_path):
         assert np.asarray(Image.open(path)).min() >= 254
     made, _ = session.make(session.photos[0], Choice())
     assert Image.open(made).mode == "RGBA", "but saved as they are"
+
+
+def test_a_photograph_is_removed_and_the_one_shown_stays(session, tmp_path):
+    for name in ("a", "b", "c"):
+        session.add(uploaded(tmp_path / name, f"{name}.png", draw(0)))
+    session.at = 1
+    session.remove(0)
+    assert [photo.name for photo in session.photos] == ["b.png", "c.png"] and session.at == 0
+    session.at = 1
+    session.remove(1)
+    assert session.at == 0 and len([*session.folder.iterdir()]) == 1, "its files are gone"
+    session.remove(0)
+    assert not session.photos and session.at == 0
+
+
+def test_hints_are_of_one_photograph_and_reach_its_files(session, tmp_path):
+    for name in ("a", "b"):
+        session.add(uploaded(tmp_path / name, f"{name}.png", draw(0, 60, 40).convert("L")))
+    first, second = session.photos
+    plain = [np.asarray(Image.open(session.make(photo, Choice())[0])).astype(int) for photo in session.photos]
+    shown = np.asarray(Image.open(session.show(first, Choice())[0])).astype(int)
+    session.hint(first, 0.5, 0.999999, "#ff2000")
+    assert [str(hint) for hint in first.hints] == ["30,39,#ff2000"] and not second.hints
+    made = np.asarray(Image.open(session.make(first, Choice())[0])).astype(int)
+    want = session.colorizer(Image.open(first.source), hints=first.hints)
+    assert np.array_equal(made, np.asarray(want)) and np.abs(made - plain[0]).max() > 20
+    assert np.abs(np.asarray(Image.open(session.show(first, Choice())[0])).astype(int) - shown).max() > 20
+    assert np.array_equal(np.asarray(Image.open(session.make(second, Choice())[0])), plain[1])
+    with pytest.raises(ValueError, match="a hint must be like"):
+        session.hint(first, 0.5, 0.5, "red")
+
+
+@pytest.mark.parametrize("kind, end", [("PNG", ".png"), ("TIFF", ".tif"), ("JPEG", ".jpg")])
+def test_the_format_is_the_one_chosen(session, tmp_path, kind, end):
+    session.add(uploaded(tmp_path / "a", "photo.bmp", draw(0)))
+    path, _ = session.make(session.photos[0], Choice(kind=kind))
+    assert path.name == f"photo-color{end}" and Image.open(path).format == kind
+    if kind == "JPEG":
+        size = path.stat().st_size
+        small, _ = session.make(session.photos[0], Choice(kind=kind, quality=50))
+        assert small.stat().st_size < 0.9 * size
+
+
+def test_the_archive_has_a_table_of_what_was_told(session, tmp_path):
+    for folder in ("a", "b"):
+        session.add(uploaded(tmp_path / folder, "é,1.png", draw(0)))
+    one, other = session.photos
+    paths = [session.make(photo, Choice())[0] for photo in session.photos]
+    lines = [(one, paths[0], "20 x 30"), (one, paths[0], 'a "note"'), (other, paths[1], "20 x 30"), (other, None, "no")]
+    rows = zipfile.ZipFile(session.pack(paths, lines)).read("notes.csv").decode("utf-8-sig").splitlines()
+    assert rows == ["photograph,file,note", '"é,1.png","é,1-color.png",20 x 30',
+                    '"é,1.png","é,1-color.png","a ""note"""',
+                    '"é,1.png","é,1-color-2.png",20 x 30', '"é,1.png",,no']
+
+
+def test_what_is_compared_is_the_photograph_and_its_colors(session, tmp_path):
+    image = draw(0, 60, 40)
+    session.add(uploaded(tmp_path / "a", "a<b>.png", image))
+    photo = session.photos[0]
+    made = np.asarray(Image.open(session.make(photo, Choice())[0]))
+    pair = np.asarray(Image.open(session.compare(photo, Choice(), as_page=False)))
+    assert np.array_equal(pair[:, 61:], made)
+    assert np.array_equal(pair[:, :60, 0], np.rint(photo.grey * 255)) and np.ptp(pair[:, :60], -1).max() == 0
+    page = session.compare(photo, Choice(), as_page=True).read_text()
+    assert "a&lt;b&gt;.png" in page and "a<b>" not in page and "$" not in page.split("<script>")[0]

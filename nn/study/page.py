@@ -89,7 +89,8 @@ def sheet(y: np.ndarray, channels: np.ndarray, paint: Callable[[np.ndarray], np.
     tiles = [paint(y[:, :, c]) for c in channels]
     times = max(1, -(-TILE // y.shape[0]))
     small = max(1, y.shape[0] // 112)  # of the large ones every second pixel
-    return image_url(np.concatenate([t[::small, ::small].repeat(times, 0).repeat(times, 1) for t in tiles], 1))
+    pixels = np.concatenate([t[::small, ::small].repeat(times, 0).repeat(times, 1) for t in tiles], 1)
+    return image_url(pixels, "PNG" if times > 1 else "JPEG")
 
 
 def layer_facts(spec: LayerSpec, part: str, record: Record, cost: dict, milliseconds: dict) -> dict:
@@ -157,8 +158,6 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int | None, style: np.nd
         layer_facts(spec, part, records[spec.name], costs[spec.name], milliseconds)
         for part, specs in table.items() for spec in specs
     ]
-    shown = {row["name"]: [c for c, _ in row["channels"]] if row["channels"] else None for row in result["layers"]}
-    result["values"], result["left_out"] = page_values(records, sources(table), shown, to_float64(light)[0])
     if net.settings.global_size:
         vector = to_float64(records["global_fc.2"].y).reshape(1, -1)
         outputs["without the global vector"] = in_color(light, net.colorize_local(light, xp.asarray(vector * 0)), space)
@@ -171,6 +170,9 @@ def facts(net: TimedNetwork, pixels: np.ndarray, label: int | None, style: np.nd
         result["fusion"] = shares(records["fusion"])
         if xp is np:
             result["forks"] = forks(net, pixels)
+    shown = {row["name"]: [c for c, _ in row["channels"]] if row["channels"] else None for row in result["layers"]}
+    taken = len(page(result))
+    result["values"], result["left_out"] = page_values(records, sources(table), shown, to_float64(light)[0], taken)
     return result
 
 

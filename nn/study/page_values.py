@@ -10,7 +10,7 @@ import numpy as np
 
 from ltbc.nn.study.recording import Record
 
-ROOM = 3_600_000  # characters: the page stays below 5 MB
+ROOM = 4_900_000  # characters of a page: it stays below 5 MB
 
 
 def packed(x: np.ndarray) -> str:
@@ -18,12 +18,13 @@ def packed(x: np.ndarray) -> str:
 
 
 def page_values(
-    records: dict[str, Record], read: dict[str, tuple[str, ...]], shown: dict[str, list[int] | None], light: np.ndarray
+    records: dict[str, Record], read: dict[str, tuple[str, ...]], shown: dict[str, list[int] | None], light: np.ndarray,
+    taken: int,
 ) -> tuple[dict[str, dict], list[str]]:
     """({layer: {"y", "w", "b", "reads"}}, names of the layers whose pixels the page cannot explain).
 
-    light: the picture `[S, S, 1]`. shown: the channels of each layer that the page shows; None for vectors. w:
-    `[taps, Cin, shown]` (one tap where there is no window), y: `[H, W, C]`, both flat.
+    light: the picture `[S, S, 1]`. taken: characters of the page without these. shown: the channels of each layer that
+    the page shows; None for vectors. w: `[taps, Cin, shown]` (one tap where there is no window), y: `[H, W, C]`, flat.
     """
     found: dict[str, dict] = {"photo": {"y": packed(light), "shape": list(light.shape)}}
     for name, record in records.items():
@@ -33,7 +34,7 @@ def page_values(
             found[name] |= {"w": packed(w), "b": [float(record.b[c]) for c in channels]}
     left_out: list[str] = []
     size = {name: sum(len(v) for v in part.values() if isinstance(v, str)) for name, part in found.items()}
-    while sum(size.values()) > ROOM:
+    while size and sum(size.values()) > ROOM - taken:
         largest = max(size, key=lambda name: size[name])
         del size[largest], found[largest]
         left_out.append(largest)

@@ -24,6 +24,7 @@ COMMANDS = {
     "tune": "searches tiles for the kernels of an operation and writes its table",
     "gpu": "what the compiler makes of the GPU kernels; needs no GPU",
     "gradcheck": "gradient checkers held against each other over right and wrong pairs of forward and backward",
+    "revisions": "two git revisions in turns on this machine: is one of them faster, by a rank test over rounds",
     "compare": "two result files: what got faster or slower beyond the noise of both",
     "report": "tables and plots of result files; --readme puts them into README.md",
 }

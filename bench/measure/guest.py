@@ -63,7 +63,7 @@ class Guest:
         os.close(theirs_out)
         self.writing, self.reading = Connection(ours_out), Connection(ours_in)
         found = self.answer("", patience=PATIENCE + 60)  # beside the file, all libraries
-        self.op, self.lines = found["op"], found["functions"]
+        self.op, self.lines, self.package = found["op"], found["functions"], found["package"]
 
     def ask(self, work: str, *frames: bytes, **message: Any) -> dict[str, Any]:
         """Sends a message and what belongs to it; the answer. work: the function that is blamed where it has none."""

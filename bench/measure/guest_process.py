@@ -23,6 +23,7 @@ import numpy as np
 from bench.measure.calls import call, given, place, result_names
 from bench.measure.cases import Case
 from bench.measure.timing import SETTLE, Events
+from ltbc import kernels
 from ltbc.nn.network import as_dtype
 
 
@@ -44,7 +45,8 @@ class Host:
         faulthandler.enable(self.log)
         if self.file and not self.watched(self.load):
             return
-        self.tell(op=getattr(self.module, "OP", None), functions=self.functions)
+        self.tell(op=getattr(self.module, "OP", None), functions=self.functions,
+                  package=str(Path(kernels.__file__).resolve()))
         while True:
             try:
                 message = json.loads(self.reading.recv_bytes())

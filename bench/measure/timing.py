@@ -5,7 +5,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -162,7 +162,7 @@ def one_stream() -> Any:
 
 
 def race(
-    functions: dict[str, Function], seconds: float, rounds: tuple[int, int] = (5, 50), clock: Any = None,
+    functions: Mapping[str, Function], seconds: float, rounds: tuple[int, int] = (5, 50), clock: Any = None,
     warm: bool = True,
 ) -> Race:
     """Runs every function once a round, each round in the other direction, until `seconds` are over.

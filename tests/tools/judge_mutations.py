@@ -4,8 +4,8 @@
 from tests.tools.mutations import of
 
 COMPARE, CONTRACTS, BUFFERS = (f"tests/kernels/test_{name}.py::" for name in ("compare", "contracts", "contract_buffers"))
-TIMES, RUNS, TABLES, PAGES, FILES, MACHINE = (
-    f"tests/bench/test_bench_{name}.py::" for name in ("times", "runs", "tables", "pages", "compare", "machine"))
+TIMES, RUNS, TABLES, PAGES, FILES, MACHINE, REVISIONS = (
+    f"tests/bench/test_bench_{name}.py::" for name in ("times", "runs", "tables", "pages", "compare", "machine", "revisions"))
 GUESTS = "tests/bench/test_bench_guests.py::test_a_kernel_that_cheats_or_falls_is_named_in_one_line[{}]"
 SHAPES = CONTRACTS + "test_arrays_of_wrong_shapes_are_refused[{}]"
 FIRST = [
@@ -181,6 +181,12 @@ REST = [
          TABLES + "test_what_network_reports"),
         ("of all, though some were left out", "[OF_THOSE] * bool(tried.left_out or args.quick)", "[OF_THOSE] * bool(args.quick)",
          TABLES + "test_what_network_reports"),
+    ),
+    *of(
+        "bench/revisions.py",
+        ("each case by itself", "LEVEL / (len(found) - rank)", "LEVEL", REVISIONS + "test_of_many_alike_none_is_faster_or_slower"),
+        ("faster for slower", '"faster" if ratio > 1 else "slower"', '"slower" if ratio > 1 else "faster"',
+         REVISIONS + "test_the_verdict_is_that_of_ranks_over_rounds"),
     ),
     *of(
         "bench/measure/trials.py",

@@ -33,6 +33,14 @@ def test_a_difference_is_told_from_noise():
     assert results.verdict({"low": 0.1, "high": 0.3, "seeds": [0.4, -0.1, 0.3]}) == "within noise"
 
 
+@pytest.mark.parametrize("seeds, steps, enough", [(3, 200, True), (2, 1000, False), (5, 8, False), (1, 8, False)])
+def test_too_few_seeds_or_steps_name_no_winner(seeds, steps, enough):
+    base = np.random.default_rng(0).uniform(50, 300, (seeds, 400))
+    for ours, told in ((base / 2, "better"), (2 * base, "worse")):
+        verdict = results.verdict(results.difference(ours, base), steps)
+        assert verdict == (told if enough else "too few to tell: wanted 3 seeds of 200 steps")
+
+
 def test_the_interval_is_that_of_the_mean_of_paired_pictures():
     """Of one seed: the interval has the width that the pictures' scatter gives, 2 * 1.96 sigma / sqrt(N)."""
     rng = np.random.default_rng(1)

@@ -102,7 +102,7 @@ def conclude(
         precision.draw_curves(losses, experiment.title, curves)
     else:
         arms = {label: [results.Measured(run, pictures, grey) for run in group] for label, group in runs.items()}
-        told = results.tables(arms)
+        told = results.tables(arms, options.steps)
         figures.draw_curves(arms, grey, experiment.title, curves)
         figures.draw_sheet({label: group[0].net for label, group in arms.items()}, options.crop, photographs)
     told = (

@@ -14,6 +14,7 @@ from ltbc.train import score as chroma
 from ltbc.train.pictures.folder import Pictures
 
 REPLICATES = 2000  # of the bootstrap
+ENOUGH_SEEDS, ENOUGH_STEPS = 3, 200  # below, a table names no winner
 COLUMNS = {  # the names in `Measured.figures`: (title, format)
     "gain": ("chroma PSNR over grey, dB", "{:.3f}"), "rgb_psnr": ("RGB PSNR, dB", "{:.2f}"),
     "ssim": ("SSIM", "{:.4f}"), "ciede2000": ("CIEDE2000", "{:.2f}"), "colorfulness": ("colorfulness", "{:.1f}"),
@@ -69,8 +70,11 @@ def decibels(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return 10 * np.log10(theirs / ours)
 
 
-def tables(arms: dict[str, list[Measured]]) -> str:
-    """Markdown: every arm's figures (mean, smallest to largest over seeds), and its difference to the first arm."""
+def tables(arms: dict[str, list[Measured]], steps: int = ENOUGH_STEPS) -> str:
+    """Markdown: every arm's figures (mean, smallest to largest over seeds), and its difference to the first arm.
+
+    steps: of each run.
+    """
     lines = ["| | " + " | ".join(title for title, _ in COLUMNS.values()) + " |", "| --- " * (len(COLUMNS) + 1) + "|"]
     for label, runs in arms.items():
         lines.append(f"| {label} | " + " | ".join(cell(runs, name) for name in COLUMNS) + " |")
@@ -80,12 +84,18 @@ def tables(arms: dict[str, list[Measured]]) -> str:
     for label in others:
         d = difference(errors[label], errors[first])
         seeds = ", ".join(f"{x:+.3f}" for x in d["seeds"])
-        lines.append(f"| {label} | {d['mean']:+.3f} | {d['low']:+.3f} to {d['high']:+.3f} | {seeds} | {verdict(d)} |")
+        lines.append(f"| {label} | {d['mean']:+.3f} | {d['low']:+.3f} to {d['high']:+.3f} | {seeds} | {verdict(d, steps)} |")
     return "\n".join(lines) + "\n"
 
 
-def verdict(d: dict[str, Any]) -> str:
-    """A difference counts where the interval and every seed are on one side of 0."""
+def verdict(d: dict[str, Any], steps: int = ENOUGH_STEPS) -> str:
+    """A difference counts where the interval and every seed are on one side of 0, and there were enough of both.
+
+    All signs of n seeds are the same by chance in one of 2^(n-1) cases; runs of few steps have not learned what is
+    compared.
+    """
+    if len(d["seeds"]) < ENOUGH_SEEDS or steps < ENOUGH_STEPS:
+        return f"too few to tell: wanted {ENOUGH_SEEDS} seeds of {ENOUGH_STEPS} steps"
     if d["low"] > 0 and min(d["seeds"]) > 0:
         return "better"
     return "worse" if d["high"] < 0 and max(d["seeds"]) < 0 else "within noise"

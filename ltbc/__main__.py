@@ -12,6 +12,7 @@ COMMANDS = {  # name: (module, words before the command line's own, what it does
     "export": ("colorize.__main__", ("export",), "the network as an ONNX file"),
     "train": ("train.__main__", (), "trains a network on a folder of photographs, or on shards"),
     "pack": ("train.pack", (), "many photographs as shards, decoded once"),
+    "report": ("train.report", (), "a run as one page: curves, pictures over time, speed"),
     "evaluate": ("train.evaluate", (), "how good the colors of a network are"),
     "layers": ("nn.__main__", (), "the table of layers"),
     "classes": ("nn.__main__", ("classes",), "the scenes that a network tells apart"),

@@ -114,7 +114,8 @@ def train(run: Run, lock: Lock) -> int:
     """The loop. Leaves a checkpoint every so many steps, at the end, and whatever ends it before."""
     settings, progress, world = run.settings, run.progress, run.world
     end, unit = length(settings, len(run.pictures))
-    metrics, bar = tell(run.folder, progress.step, (end, getattr(progress, unit), unit), world.rank)
+    metrics, bar = tell(run.folder, progress.step, (end, getattr(progress, unit), unit), world.rank,
+                        settings["events"] == "tensorboard")
     keeper, signal, begun = Keeper(run, lock, metrics, bar), 0, 0.0
     with metrics, bar:
         over = run.saved == progress.step and getattr(progress, unit) >= end

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ltbc.nn.weights import write_whole
 from ltbc.train.checkpoint import Progress
+from ltbc.train.events import Events
 from ltbc.train.leavings import METRICS, Unwritten
 
 QUIET_SECONDS = 15  # between two lines where stderr is no terminal
@@ -25,7 +26,8 @@ class Metrics:
     space; `full` says why.
     """
 
-    def __init__(self, run: Path, step: float) -> None:
+    def __init__(self, run: Path, step: float, events: Events | None = None) -> None:
+        self.events = events
         self.path = run / METRICS
         self.waiting, self.full = b"", ""
         old = lines(self.path)
@@ -44,6 +46,8 @@ class Metrics:
 
     def step(self, progress: Progress, losses: dict[str, float], images_per_s: float, data_wait: float) -> None:
         """The line of a step; losses: total, chroma, classes."""
+        if self.events:
+            self.events.step(progress, losses, images_per_s, data_wait)
         self.write(
             step=progress.step, loss=losses["total"], chroma=losses["chroma"], classes=losses["classes"],
             images_per_s=round(images_per_s, 2), seconds=round(progress.seconds, 3), data_wait=round(data_wait, 4),
@@ -68,6 +72,8 @@ class Metrics:
     def __exit__(self, *_: object) -> None:
         self.flush()
         os.close(self.file)
+        if self.events:
+            self.events.close()
 
 
 def lines(path: Path) -> list[bytes]:
@@ -126,7 +132,7 @@ class Bar:
 class Silent:
     """Metrics and bar of a process that leaves telling to the first one; it knows the last line, in case that dies."""
 
-    measured, full, best = frozenset[float](), "", float("inf")
+    measured, full, best, events = frozenset[float](), "", float("inf"), None
     last: tuple[Any, ...] = ()
 
     def step(self, *line: Any) -> None:
@@ -154,6 +160,13 @@ class Silent:
         pass
 
 
-def tell(run: Path, step: int, length: tuple[float, float, str], rank: int) -> tuple[Metrics | Silent, Bar | Silent]:
-    """What tells of a run from `step` on; length: (total, done, unit) of `Bar`. Only the first process tells."""
-    return (Silent(), Silent()) if rank else (Metrics(run, step), Bar(*length))
+def tell(
+    run: Path, step: int, length: tuple[float, float, str], rank: int, events: bool = False
+) -> tuple[Metrics | Silent, Bar | Silent]:
+    """What tells of a run from `step` on; length: (total, done, unit) of `Bar`. Only the first process tells.
+
+    events: to TensorBoard, too.
+    """
+    if rank:
+        return Silent(), Silent()
+    return Metrics(run, step, Events(run, step) if events else None), Bar(*length)

@@ -5,6 +5,7 @@
     RUN/average.safetensors        the same with the average of the weights (`--average`)
     RUN/best.safetensors           the weights, or their average, that were the best on the held-out pictures
     RUN/metrics.jsonl              one line a step       RUN/settings.json, RUN/pictures.json   to be read by people
+    RUN/samples/STEP.jpg           some held-out pictures at each measurement, for `ltbc report`
     RUN/scan.jsonl, RUN/scan_held_out.jsonl    what the picture files are, so that --resume need not decode them
 
 The checkpoint is what counts: the weights follow from it, and are written again where they are missing or another's.
@@ -24,6 +25,7 @@ from ltbc.train.checkpoint import CHECKPOINTS, Checkpoint
 
 WEIGHTS, METRICS = "weights.safetensors", "metrics.jsonl"
 AVERAGE, BEST = "average.safetensors", "best.safetensors"
+SAMPLES = "samples"  # of the held-out pictures, one sheet a measurement
 SCAN, HELD_OUT = "scan.jsonl", "scan_held_out.jsonl"
 
 
@@ -64,7 +66,7 @@ def begin(
 
 def old_files(run: Path) -> list[Path]:
     names = ("settings.json", "pictures.json", CHECKPOINTS, "checkpoint.safetensors", WEIGHTS, METRICS,
-             AVERAGE, BEST, SCAN, HELD_OUT)
+             AVERAGE, BEST, SCAN, HELD_OUT, SAMPLES, "events")
     return [run / name for name in names if (run / name).exists()]
 
 

@@ -95,6 +95,7 @@ CHANGEABLE: dict[str, tuple] = {
     "checkpoint_every": (500, count, "steps"),
     "validate_every": (None, count, "steps between measurements on --held-out; default: --checkpoint-every"),
     "keep": (2, count, "checkpoints, the newest ones"),
+    "events": ("none", ("none", "tensorboard"), "event files in RUN/events beside the metrics"),
     "freeze": ("", parts, f"parts that stay as they are, separated by commas, of {', '.join(PARTS)}"),
     "held_out": (None, str, "folder or shards to measure on; the best weights are kept"),
 }

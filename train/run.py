@@ -186,6 +186,9 @@ class Run:
         if world.rank == 0:
             for which, score in scores.items():
                 bar.say(f"step {step}, {which.replace('_', ' ', 1).replace('_', ', ')}: {score}")
+            self.draw_samples()
+            if metrics.events:
+                metrics.events.measured(step, scores)
             if error < metrics.best:
                 metrics.best = error
                 leavings.put(self.folder / leavings.BEST, self.weights(name == "held_out_average"))
@@ -193,6 +196,17 @@ class Run:
                 bar.say(f"train: {len(held_out.lost)} held-out pictures cannot be read any more, for instance "
                         f"{next(iter(held_out.lost.values()))}")
             metrics.write(step=step, **{which: asdict(score) for which, score in scores.items()})
+
+    def draw_samples(self) -> None:
+        """A sheet of some held-out pictures as they are colored now, where scikit-image is installed."""
+        try:
+            from ltbc.train.sheet import draw_samples
+        except ImportError:
+            return
+        folder = self.folder / leavings.SAMPLES
+        folder.mkdir(exist_ok=True)
+        if self.held_out:
+            leavings.put(folder / f"{self.progress.step:08d}.jpg", draw_samples(self.net, self.held_out))
 
     def weights(self, average: bool = False) -> bytes:
         """The weights file, or that of the average."""

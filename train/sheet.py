@@ -1,5 +1,6 @@
 """Sheets of pictures: rows of one picture each, in columns with a title."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def draw_best_and_worst(
             label = f"{name}: {pictures.names[i]}, CIEDE2000 {' to '.join(values)}"
             rows.append((label, triple(net, chroma.middle(pictures[i]), saturation)))
     draw(rows, ("grey", "ours", "true"), across=len(groups)).save(path)
+
+
+def draw_samples(net: Network, pictures: Pictures) -> bytes:
+    """A JPEG of EACH pictures, spread over all: grey, ours and true. What cannot be read any more is left out."""
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(EACH, len(pictures))).astype(int)).tolist()
+    rows = [(str(pictures.names[i[0]]), triple(net, square[0], 1.0)) for i in [[k] for k in chosen]
+            for _, square in chroma.squares_of(pictures, i)]
+    buffer = io.BytesIO()
+    if rows:
+        draw(rows, ("grey", "ours", "true"), across=2 if len(rows) > 1 else 1).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def triple(net: Network, square: np.ndarray, saturation: float) -> list[np.ndarray]:

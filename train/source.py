@@ -6,7 +6,7 @@ from typing import Any
 
 from ltbc.nn.architecture import Settings
 from ltbc.nn.backends import array_module_of, check_dtype
-from ltbc.train import TrainError
+from ltbc.train import TrainError, events
 from ltbc.train.checkpoint import SHAPE, Checkpoint
 from ltbc.train.distributed import World
 from ltbc.train.leavings import HELD_OUT, SCAN
@@ -25,6 +25,8 @@ def check(settings: dict[str, Any], run: Path) -> None:
         raise TrainError(f"--backend {settings['backend']} cannot run here ({error}); try another one") from None
     except (ValueError, TypeError) as error:  # settings that do not fit each other
         raise TrainError(" ".join(str(error).split())) from None
+    if settings["events"] == "tensorboard":
+        events.check()
     photos, held_out = Path(settings["photos"]), settings["held_out"]
     if run.resolve().is_relative_to(photos.resolve()):
         raise TrainError(f"the run's folder {run} lies in the photographs' {photos}; choose another one with --out")

@@ -84,7 +84,8 @@ def tables(arms: dict[str, list[Measured]], steps: int = ENOUGH_STEPS) -> str:
     for label in others:
         d = difference(errors[label], errors[first])
         seeds = ", ".join(f"{x:+.3f}" for x in d["seeds"])
-        lines.append(f"| {label} | {d['mean']:+.3f} | {d['low']:+.3f} to {d['high']:+.3f} | {seeds} | {verdict(d, steps)} |")
+        told = verdict(d, steps)
+        lines.append(f"| {label} | {d['mean']:+.3f} | {d['low']:+.3f} to {d['high']:+.3f} | {seeds} | {told} |")
     return "\n".join(lines) + "\n"
 
 

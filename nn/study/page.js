@@ -251,4 +251,3 @@ $("loss").textContent = "The loss compares with the photograph's own colors" +
 open(layers[0]);
 connect();
 mark(...at);
-document.body.dataset.ready = Math.round(performance.now());

@@ -28,7 +28,8 @@ from ltbc.nn.study.page_values import page_values
 from ltbc.nn.study.recording import Record, RecordingNetwork, sources
 from ltbc.nn.weights import WeightsError, write_whole
 
-HTML, CSS, *PROGRAMS = (Path(__file__).with_name(name) for name in ("page.html", "page.css", "pixel.js", "page.js"))
+FILES = ("page.html", "page.css", "pixel.js", "page.js", "walk.js")
+HTML, CSS, *PROGRAMS = (Path(__file__).with_name(name) for name in FILES)
 MAPS = 12  # feature maps shown of a layer, those of most variance
 RUNS = 4  # the first compiles and allocates, other programs disturb some
 COLORED = {True: "the network's colors", False: "an untrained network's colors"}

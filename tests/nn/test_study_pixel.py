@@ -136,6 +136,27 @@ def test_a_finger_on_the_output_scrolls_the_page(made):
 
 
 @needs_browser
+@pytest.mark.parametrize("kind, stops", [("global", 10), ("local", 7)])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_walk_goes_through_the_network_and_ends(made, kind, stops, width):
+    with browser(width, 844) as chromium:
+        chromium.open(made / f"{kind}.html")
+        chromium.run("document.getElementById('walk').click()")
+        seen = []
+        for k in range(stops):
+            seen.append(chromium.run("return document.getElementById('stop-title').innerText"))
+            top, bottom, card = chromium.run(
+                "const b = document.querySelector('.here').getBoundingClientRect();"
+                "return [b.top, b.bottom, document.getElementById('stop').getBoundingClientRect().top]")
+            assert -20 < top < card and bottom > 0, seen  # what is spoken of can be seen above the card
+            assert chromium.run("return document.documentElement.scrollWidth <= innerWidth")
+            chromium.key("ArrowRight") if k % 2 else chromium.run("document.getElementById('after').click()")
+        assert seen[0] == f"1 of {stops}: A grey picture" and seen[-1] == f"{stops} of {stops}: Colors"
+        assert len(set(seen)) == stops and chromium.run("return document.getElementById('stop').hidden")
+        assert chromium.errors() == []
+
+
+@needs_browser
 def test_what_was_left_out_is_said(made, monkeypatch):
     monkeypatch.setattr(page_values, "ROOM", (made / "global.html").stat().st_size - 60_000)
     study(made, "global")

@@ -43,10 +43,11 @@ def test_a_long_gradient_is_shortened_and_a_short_one_stays(size):
     np.testing.assert_allclose(g, was / 3, rtol=1e-5)
 
 
-def test_the_average_is_young_at_first_and_then_slow():
+def test_the_average_is_young_at_first_and_then_slow(monkeypatch):
+    monkeypatch.setattr(schedule, "BLOCK", 100)
     rng = np.random.default_rng(0)
     points, average, want = rng.normal(size=(40, schedule.BLOCK + 3)), np.zeros(schedule.BLOCK + 3), 0.0
-    for k, p in enumerate(points[:, :]):
+    for k, p in enumerate(points):
         schedule.follow(average, p, 0.8, k)
         d = min(0.8, (1 + k) / (10 + k))
         want = d * want + (1 - d) * p

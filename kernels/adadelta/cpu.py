@@ -4,7 +4,7 @@ import numpy as np
 
 from ltbc.kernels.cpu.buffers import address
 from ltbc.kernels.cpu.compiler import compiled
-from ltbc.kernels.cpu.machine import FLOAT32, LANES, LIKE
+from ltbc.kernels.cpu.machine import FLOAT, FLOAT32, LANES, LIKE
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import load_part, muladd, root, size_of, splat, store_part
 
@@ -33,11 +33,11 @@ def update(first, last, scratch, like_low, p, g, eg, ed, low, size, constants):
     lr, rho, rest, eps = (splat(constants[0]), splat(constants[1]), splat(constants[2]), splat(constants[3]))
     for start in range(first * UNIT, min(last * UNIT, size), LANES):
         at, n = 4 * start, size - start
-        gradient, old = load_part(np.float32(0), g + at, n), load_part(np.float32(0), ed + at, n)
-        new = muladd(rest, gradient * gradient, rho * load_part(np.float32(0), eg + at, n))
+        gradient, old = load_part(FLOAT, g + at, n), load_part(FLOAT, ed + at, n)
+        new = muladd(rest, gradient * gradient, rho * load_part(FLOAT, eg + at, n))
         d = gradient * root((old + eps) / (new + eps))
-        store_part(np.float32(0), eg + at, new, n)
-        store_part(np.float32(0), ed + at, muladd(rest, d * d, rho * old), n)
-        parameter = load_part(np.float32(0), p + at, n) - lr * d
-        store_part(np.float32(0), p + at, parameter, n)
+        store_part(FLOAT, eg + at, new, n)
+        store_part(FLOAT, ed + at, muladd(rest, d * d, rho * old), n)
+        parameter = load_part(FLOAT, p + at, n) - lr * d
+        store_part(FLOAT, p + at, parameter, n)
         store_part(like_low, low + size_of(like_low) * start, parameter, n)

@@ -8,9 +8,9 @@ from ltbc.kernels.conv3x3 import Method, cpu_few, winograd
 
 def method(dtype, stride, cin, cout, shape):
     """dtype: NumPy's, of storage; shape: [N, H, W] of y. Its `transforms` are the `winograd.Algorithm`."""
-    of = winograd.algorithm(dtype, stride, cin, cout, *shape)
-    usual = "winograd" if of else "windows"
+    algorithm = winograd.algorithm_for(dtype, stride, cin, cout, *shape)
+    usual = "winograd" if algorithm else "windows"
     few_y, few_dx = cpu_few.takes(cin, cout), stride == 1 and cpu_few.takes(cout, cin)
     few_dw = cpu_few.takes_gradient(cin, cout) or stride == 1 and cpu_few.takes_gradient(cout, cin)
     y, dx, dw = ("few" if few else usual for few in (few_y, few_dx, few_dw))
-    return Method(y, dx, dw, of)
+    return Method(y, dx, dw, transforms=algorithm)

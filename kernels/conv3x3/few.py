@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from ltbc.kernels.cpu.buffers import Image, address, pixel_at
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.elementwise import BANDS
-from ltbc.kernels.cpu.machine import LANES, LEVEL, LIKE
+from ltbc.kernels.cpu.machine import FLOAT, LANES, LEVEL, LIKE
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import (
     F32,
@@ -41,7 +41,11 @@ WIDE = COLUMNS * LANES
 
 @intrinsic
 def add_row(ctx, like, thin, thin_row, thin_pixel, thin_step, wide, wide_pixel, width, c, c_row):
-    """Adds the products of a row of `width` pixels to the nine rows of c, WIDE columns of each."""
+    """Adds the products of a row of `width` pixels to the nine rows of c, WIDE columns of each.
+
+    thin: an element of the first window's corner; the window's rows lie thin_row bytes apart, its pixels thin_pixel,
+    neighboring windows thin_step. wide: the first pixel, the next one wide_pixel bytes on. c's rows: c_row bytes apart.
+    """
     def code(context, builder, sig, args):
         half, plus = is_half(sig.args[0]), builder.add
         thin, thin_row, thin_pixel, thin_step, wide, wide_pixel, width, c, c_row = args[1:]
@@ -85,24 +89,26 @@ def add_row(ctx, like, thin, thin_row, thin_pixel, thin_step, wide, wide_pixel, 
 def multiply_thin(first, last, scratch, like, thin, of_thin, wide, of_wide, c, few, channels, step, height, width,
                   bands):
     """of_thin, of_wide: strides; step: the stride of windows. Unit: a band of rows, with sums of its own."""
-    size = size_of(like)
+    size, elements = size_of(like), few * 9 * channels
     for unit in range(first, last):
-        n, band, to = unit // bands, unit % bands, c + 4 * 9 * few * channels * unit
-        for e in range(0, 9 * few * channels, LANES):
-            store(np.float32(0), to + 4 * e, splat(0.0))
+        n, band = unit // bands, unit % bands
+        to = c + 4 * elements * unit
+        for e in range(0, elements, LANES):
+            store(FLOAT, to + 4 * e, splat(0.0))
         for i in range(height * band // bands, height * (band + 1) // bands):
+            thin_row, wide_row = pixel_at(thin, of_thin, n, i * step, 0), pixel_at(wide, of_wide, n, i + 1, 1)
             for e in range(few):
                 for v in range(0, channels, WIDE):
-                    add_row(like, pixel_at(thin, of_thin, n, i * step, 0) + e * size, of_thin.row, of_thin.pixel,
-                            step * of_thin.pixel, pixel_at(wide, of_wide, n, i + 1, 1) + v * size, of_wide.pixel,
-                            width, to + 4 * (9 * channels * e + v), 4 * channels)
+                    add_row(like, thin_row + e * size, of_thin.row, of_thin.pixel, step * of_thin.pixel,
+                            wide_row + v * size, of_wide.pixel, width,
+                            to + 4 * (9 * channels * e + v), 4 * channels)
 
 
-def thin_gradient(thin: Image, few: int, wide: Image, shape: tuple[int, ...], like: np.dtype, stride: int = 1):
+def thin_gradient(thin: Image, wide: Image, shape: tuple[int, ...], stride: int = 1) -> np.ndarray:
     """c `[few, 9, channels]`; shape `[N, height, width, channels]`: of the wide side. Both within borders of zeros."""
     n, height, width, channels = shape
-    bands = min(BANDS, height)
+    few, bands = thin.channels, min(BANDS, height)
     c = np.empty((n * bands, few, 9, channels), np.float32)
-    launch(multiply_thin, n * bands, 0, LIKE[like], thin.start, thin.strides(few * like.itemsize), wide.start,
-           wide.strides(channels * like.itemsize), address(c), few, channels, stride, height, width, bands)
+    launch(multiply_thin, n * bands, 0, LIKE[thin.dtype], thin.start, thin.strides, wide.start, wide.strides,
+           address(c), few, channels, stride, height, width, bands)
     return c.sum(0)

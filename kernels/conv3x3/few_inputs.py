@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from ltbc.kernels.cpu.buffers import Image, address, pixel_at, strides
 from ltbc.kernels.cpu.compiler import compiled, inlined
-from ltbc.kernels.cpu.machine import LANES, LIKE
+from ltbc.kernels.cpu.machine import FLOAT, LANES, LIKE
 from ltbc.kernels.cpu.matrix import Output
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import (
@@ -22,10 +22,13 @@ from ltbc.kernels.cpu.vector import (
     FLOATS,
     I64,
     OVER,
+    RELU,
     broadcast,
     call,
     emit_finish,
     finish_part,
+    floor_of,
+    is_floor,
     is_half,
     load,
     load_ir,
@@ -37,6 +40,12 @@ from ltbc.kernels.cpu.vector import (
 )
 
 SEGMENT = 128  # pixels of a row that are worked on at a time, in the L1 cache
+
+
+@inlined
+def row_bytes(few, stride):
+    """Of a row of the segment's windows, in float32: its pixels, and what the last vector reaches beyond them."""
+    return 4 * ((SEGMENT * stride + 2) * few + LANES)
 
 
 def make_spread(few, masked):
@@ -71,7 +80,7 @@ spread_1, spread_2, spread_1_masked, spread_2_masked = (make_spread(few, m) for 
 
 @inlined
 def spread_row(like, few, masked, x, x_row, stride, w, w_row, bias, floor, y, y_pixel, width):
-    """The one of these."""
+    """The one of these for so many channels; few times `stride` elements of 4 bytes lie between windows."""
     if few == 1:
         if masked:
             spread_1_masked(like, x, x_row, 4 * stride, w, w_row, bias, floor, y, y_pixel, width)
@@ -87,11 +96,11 @@ def spread_row(like, few, masked, x, x_row, stride, w, w_row, bias, floor, y, y_
 def multiply_few_inputs(first, last, scratch, like_x, like_y, x, of_x, few, stride, w, bias, y, out):
     """of_x: strides; out: an Output. Unit: a row of y."""
     outputs, activation, of_y = out.channels, out.activation, out.strides
-    filled, row = -(-outputs // LANES) * LANES, 4 * ((SEGMENT * stride + 2) * few + LANES)
+    filled, row = -(-outputs // LANES) * LANES, row_bytes(few, stride)
     size_x, size_y, sums = size_of(like_x), size_of(like_y), scratch + 3 * row
-    masked = activation == OVER + 1
-    in_registers = outputs == filled and (activation < 2 or masked)
-    floor = splat(0.0 if activation == 1 and in_registers else -np.inf)
+    masked = activation == OVER + RELU
+    in_registers = outputs == filled and (is_floor(activation) or masked)  # y is written from there; else sums are
+    floor = floor_of(activation)
     for unit in range(first, last):
         n, i = unit // out.height, unit % out.height
         for j in range(0, out.width, SEGMENT):
@@ -100,33 +109,32 @@ def multiply_few_inputs(first, last, scratch, like_x, like_y, x, of_x, few, stri
             for r in range(3):
                 at = pixel_at(x, of_x, n, i * stride + r, j * stride)
                 for e in range(0, length, LANES):
-                    store(np.float32(0), scratch + r * row + 4 * e, load_part(like_x, at + e * size_x, length - e))
+                    store(FLOAT, scratch + r * row + 4 * e, load_part(like_x, at + e * size_x, length - e))
             to = pixel_at(y, of_y, n, i, j)
             for v in range(0, filled, LANES):
-                b, weights = load(np.float32(0), bias + 4 * v), w + 4 * v
+                b, weights = load(FLOAT, bias + 4 * v), w + 4 * v
                 if in_registers:
                     spread_row(like_y, few, masked, scratch, row, stride, weights, 4 * filled, b, floor,
                                to + v * size_y, of_y.pixel, pixels)
                 else:
-                    spread_row(np.float32(0), few, False, scratch, row, stride, weights, 4 * filled, b, floor,
+                    spread_row(FLOAT, few, False, scratch, row, stride, weights, 4 * filled, b, splat(-np.inf),
                                sums + 4 * v, 4 * filled, pixels)
             if not in_registers:
                 for t in range(pixels):
                     for v in range(0, outputs, LANES):
-                        total = load(np.float32(0), sums + 4 * (filled * t + v))
+                        total = load(FLOAT, sums + 4 * (filled * t + v))
                         finish_part(like_y, total, to + t * of_y.pixel + v * size_y, outputs - v, activation)
 
 
-def few_inputs(x: Image, like: np.dtype, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation: int,
-               stride: int) -> None:
+def few_inputs(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation: int, stride: int) -> None:
     """y = act(bias + windows of x times w); x within a border of zeros, w from `few_inputs_weights`."""
-    (n, height, width, cout), (taps, filled) = y.shape, w.shape
-    few, b = taps // 9, np.zeros(filled, np.float32)
+    (n, height, width, cout), filled = y.shape, w.shape[1]
+    b = np.zeros(filled, np.float32)
     b[:cout] = bias
-    scratch = 4 * (3 * ((SEGMENT * stride + 2) * few + LANES) + SEGMENT * filled)
-    launch(multiply_few_inputs, n * height, scratch, LIKE[like], LIKE[y.dtype], x.start,
-           x.strides(few * like.itemsize), few, stride, address(w), address(b), address(y),
-           Output(strides(y), height, width, cout, 0, activation))
+    scratch = 3 * row_bytes.py_func(x.channels, stride) + 4 * filled * SEGMENT
+    launch(multiply_few_inputs, n * height, scratch, LIKE[x.dtype], LIKE[y.dtype], x.start, x.strides, x.channels,
+           stride, address(w), address(b), address(y),
+           Output(strides(y), height, width, cout, activation=activation))
 
 
 def few_inputs_weights(w: np.ndarray) -> np.ndarray:

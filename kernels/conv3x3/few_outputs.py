@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from ltbc.kernels.cpu.buffers import Image, address, aligned, pixel_at, strides
 from ltbc.kernels.cpu.compiler import compiled
-from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, LANES, LEVEL, LIKE
+from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, FLOAT, LANES, LEVEL, LIKE
 from ltbc.kernels.cpu.matrix import Output, arithmetic
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import multiply_add
@@ -120,7 +120,7 @@ def multiply_few_outputs(first, last, scratch, like_x, like_y, x, of_x, channels
     """of_x: strides; step: elements of w in a vector; out: an Output, pixels of which follow each other in a row.
     Unit: a row of y."""
     size_x, size_y, filled = size_of(like_x), size_of(like_y), -(-channels // step) * step
-    b, few, x_step, size_w = load(np.float32(0), bias), out.channels, stride * of_x.pixel, 4 * LANES // step
+    b, few, x_step, size_w = load(FLOAT, bias), out.channels, stride * of_x.pixel, 4 * LANES // step
     for unit in range(first, last):
         n, i = unit // out.height, unit % out.height
         for j in range(0, out.width, SEGMENT):
@@ -139,8 +139,7 @@ def multiply_few_outputs(first, last, scratch, like_x, like_y, x, of_x, channels
                 finish_part(like_y, total, to + e * size_y, pixels * few - e, out.activation)
 
 
-def few_outputs(x: Image, like: np.dtype, channels: int, w: np.ndarray, bias: np.ndarray, y: np.ndarray,
-                activation: int, stride: int) -> None:
+def few_outputs(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation: int, stride: int) -> None:
     """y = act(bias + windows of x times w); x within a border of zeros, w from `few_outputs_weights`."""
     (n, height, width, few), rows = y.shape, y
     if y.strides[2] != few * y.itemsize:  # pixels that do not follow each other
@@ -148,9 +147,9 @@ def few_outputs(x: Image, like: np.dtype, channels: int, w: np.ndarray, bias: np
         rows[...] = y
     b = np.empty(LANES, np.float32)
     b.reshape(-1, few)[...] = bias
-    launch(multiply_few_outputs, n * height, 4 * LANES * (SEGMENT * few + LANES), LIKE[like], LIKE[y.dtype], x.start,
-           x.strides(channels * like.itemsize), channels, stride, address(w), 4 * LANES // w.itemsize, address(b),
-           address(rows), Output(strides(rows), height, width, few, 0, activation))
+    launch(multiply_few_outputs, n * height, 4 * LANES * (SEGMENT * few + LANES), LIKE[x.dtype], LIKE[y.dtype],
+           x.start, x.strides, x.channels, stride, address(w), 4 * LANES // w.itemsize, address(b), address(rows),
+           Output(strides(rows), height, width, few, activation=activation))
     if rows is not y:
         y[...] = rows
 

@@ -1,4 +1,10 @@
-"""Transforms of small squares of vectors, M X M^T, as Winograd's convolutions need them: unrolled, in registers."""
+"""Transforms of small squares of vectors, M X M^T, as Winograd's convolutions need them: unrolled, in registers.
+
+M is one of the matrices of a `winograd.Algorithm`. It must be known when a kernel is compiled: then its zeros and ones
+leave nothing but additions. Numba compiles a kernel for each type of its arguments, and each algorithm is a class,
+hence a type. So the intrinsics here take M from the class of the `algorithm` that a kernel hands them; `matrix_of` says
+which of its matrices.
+"""
 
 from itertools import chain
 
@@ -47,37 +53,30 @@ def sandwich(builder, matrix, half, x, row, pixel):
     return [[combination(builder, m, line) for m in matrix] for line in zip(*half_way)]
 
 
-VARIANTS = (types.int8, types.int16, types.int32, types.uint8)  # a number of one of these types chooses a transform
-
-
-def transform(matrices):
-    """An intrinsic: V = M X M^T of squares of vectors, X[i, j] at x + i row + j pixel, V[i, j] `plane` apart.
-
-    The type of `variant` chooses M among `matrices`, in the order of VARIANTS: at compile time, as its zeros and ones
-    leave only additions.
-    """
+def transform(matrix_of):
+    """An intrinsic: V = M X M^T of squares of vectors, X[i, j] at x + i row + j pixel, V[i, j] `plane` apart."""
     @intrinsic
-    def apply(ctx, variant, like_x, like_v, x, row, pixel, v, plane):
+    def apply(ctx, algorithm, like_x, like_v, x, row, pixel, v, plane):
         def code(context, builder, sig, args):
-            matrix = matrices[VARIANTS.index(sig.args[0])]
+            matrix = matrix_of(sig.args[0].instance_class)
             rows = sandwich(builder, matrix, is_half(sig.args[1]), *args[3:6])
             for i, value in enumerate(chain(*rows)):
                 value = narrow(builder, value) if is_half(sig.args[2]) else value
                 store_ir(builder, value, builder.add(args[6], builder.mul(args[7], ir.Constant(I64, i))))
             return context.get_dummy_value()
-        return types.void(variant, like_x, like_v, *[types.int64] * 5), code
+        return types.void(algorithm, like_x, like_v, *[types.int64] * 5), code
     return apply
 
 
-def transform_finish(matrices, masked=False):
+def transform_finish(matrix_of, masked=False):
     """The same of float32 squares, then max(V + bias, floor), V[i, j] stored at y + i y_row + j y_pixel.
 
-    masked: zeros there where what is overwritten is not positive.
+    masked: and times relu's derivative at what is overwritten (`emit_finish`).
     """
     @intrinsic
-    def apply(ctx, variant, like_y, x, row, pixel, bias, floor, y, y_row, y_pixel):
+    def apply(ctx, algorithm, like_y, x, row, pixel, bias, floor, y, y_row, y_pixel):
         def code(context, builder, sig, args):
-            matrix = matrices[VARIANTS.index(sig.args[0])]
+            matrix = matrix_of(sig.args[0].instance_class)
             x, row, pixel, bias, floor, y, y_row, y_pixel = args[2:]
             for i, line in enumerate(sandwich(builder, matrix, False, x, row, pixel)):
                 at = builder.add(y, builder.mul(y_row, ir.Constant(I64, i)))
@@ -86,20 +85,20 @@ def transform_finish(matrices, masked=False):
                     emit_finish(builder, is_half(sig.args[1]), builder.fadd(value, bias), floor, masked, to)
             return context.get_dummy_value()
         arguments = [types.int64] * 3 + [vector] * 2 + [types.int64] * 3
-        return types.void(variant, like_y, *arguments), code
+        return types.void(algorithm, like_y, *arguments), code
     return apply
 
 
-def transform_steps(matrices):
+def transform_steps(matrix_of):
     """The same of two squares, x0 and x1, stored as two steps of a reduction (`store_steps`)."""
     @intrinsic
-    def apply(ctx, variant, kind, like_x, x0, x1, row, pixel, v, plane, step):
+    def apply(ctx, algorithm, kind, like_x, x0, x1, row, pixel, v, plane, step):
         def code(context, builder, sig, args):
-            matrix, half = matrices[VARIANTS.index(sig.args[0])], is_half(sig.args[1])
+            matrix, half = matrix_of(sig.args[0].instance_class), is_half(sig.args[1])
             row, pixel, v, plane, step = args[5:]
             pairs = (chain(*sandwich(builder, matrix, is_half(sig.args[2]), x, row, pixel)) for x in args[3:5])
             for i, (v0, v1) in enumerate(zip(*pairs)):
                 emit_steps(builder, half, builder.add(v, builder.mul(plane, ir.Constant(I64, i))), step, v0, v1)
             return context.get_dummy_value()
-        return types.void(variant, kind, like_x, *[types.int64] * 7), code
+        return types.void(algorithm, kind, like_x, *[types.int64] * 7), code
     return apply

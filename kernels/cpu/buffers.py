@@ -73,16 +73,18 @@ def pixel_at(x, of, n, i, j):
 
 
 class Image(NamedTuple):
-    """An image batch within its border of zeros, as kernels see it: address of the first border pixel, and bytes."""
+    """An image batch as products read it: the address of its first pixel, border included, and what lies from there on.
+
+    border: width of the border of zeros around each image, 1 or 0. memory: keeps the address valid; None where that is
+    a workspace, which the thread keeps.
+    """
 
     start: int
-    image: int
-    row: int
-    memory: np.ndarray | None  # keeps the address valid; None: a workspace, which the thread keeps
-
-    def strides(self, pixel: int) -> Strides:
-        """With pixels of so many bytes."""
-        return Strides(self.image, self.row, pixel)
+    strides: Strides
+    channels: int
+    dtype: np.dtype
+    border: int
+    memory: np.ndarray | None
 
 
 def image(x: np.ndarray) -> Image:
@@ -93,7 +95,8 @@ def image(x: np.ndarray) -> Image:
         copy = allocate(x.shape, x.dtype)
         copy[...] = x
         x = copy
-    return Image(address(x) - x.strides[1] - x.strides[2], x.strides[0], x.strides[1], x)
+    first = address(x) - x.strides[1] - x.strides[2]  # a row and a pixel before (0, 0)
+    return Image(first, Strides(*x.strides[:3]), x.shape[3], x.dtype, border=1, memory=x)
 
 
 def whole(x: np.ndarray) -> Image | None:
@@ -107,7 +110,8 @@ def whole(x: np.ndarray) -> Image | None:
 def matrix(x: np.ndarray) -> Image:
     """x `[N, C]` as a batch of one-pixel images."""
     x = x if x.strides[1] == x.itemsize else np.ascontiguousarray(x)
-    return Image(address(x), x.strides[0], x.strides[0], x)
+    places = Strides(image=x.strides[0], row=x.strides[0], pixel=x.shape[1] * x.itemsize)
+    return Image(address(x), places, x.shape[1], x.dtype, border=0, memory=x)
 
 
 def result_buffer(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, whole: bool = False) -> np.ndarray:

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltbc.kernels.cpu.buffers import Image, address, pixel_at, strides, whole, workspace
+from ltbc.kernels.cpu.buffers import Image, Strides, address, pixel_at, strides, whole, workspace
 from ltbc.kernels.cpu.compiler import compiled, inlined
-from ltbc.kernels.cpu.machine import LANES, LIKE, SPARE_ROWS
+from ltbc.kernels.cpu.machine import FLOAT, HALF, LANES, LIKE, SPARE_ROWS
 from ltbc.kernels.cpu.threads import launch
-from ltbc.kernels.cpu.vector import derivative, load, load_part, size_of, splat, store, store_part
+from ltbc.kernels.cpu.vector import NONE, derivative, load, load_part, size_of, splat, store, store_part
 
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them
 
@@ -34,8 +34,9 @@ def rows_of(unit, size):
 
 
 @compiled
-def differentiate(first, last, scratch, like_dy, like_y, like_z, dy, of_dy, y, of_y, z, of_z, sums, activation, size):
-    """dz and its sums over a band of rows. of_dy, of_y, of_z: strides. Unit: a band."""
+def differentiate(first, last, scratch, like_dy, like_y, like_dz, dy, of_dy, y, of_y, dz, of_dz, sums, activation,
+                  size):
+    """dz and its sums over a band of rows. of_dy, of_y, of_dz: strides. Unit: a band."""
     channels, border = size.channels, size.border
     few = LANES % channels == 0 and of_dy.pixel == channels * size_of(like_dy)
     few = few and of_y.pixel == channels * size_of(like_y)
@@ -43,82 +44,82 @@ def differentiate(first, last, scratch, like_dy, like_y, like_z, dy, of_dy, y, o
         n, band, top, bottom = rows_of(unit, size)
         to = sums + 4 * channels * unit
         for c in range(0, channels, LANES):
-            store_part(np.float32(0), to + 4 * c, splat(0.0), channels - c)
+            store_part(FLOAT, to + 4 * c, splat(0.0), channels - c)
         for i in range(top, bottom):
             row_dy, row_y = pixel_at(dy, of_dy, n, i, 0), pixel_at(y, of_y, n, i, 0)
-            row_z = pixel_at(z, of_z, n, i + border, border)
+            row_dz = pixel_at(dz, of_dz, n, i + border, border)
             if few:
-                differentiate_few(like_dy, like_y, like_z, row_dy, row_y, row_z, size.width * channels, channels,
+                differentiate_few(like_dy, like_y, like_dz, row_dy, row_y, row_dz, size.width * channels, channels,
                                   activation, to, scratch)
             for j in range(size.width if not few else 0):
-                at_dy, at_y, at_z = row_dy + j * of_dy.pixel, row_y + j * of_y.pixel, row_z + j * of_z.pixel
+                at_dy, at_y, at_dz = row_dy + j * of_dy.pixel, row_y + j * of_y.pixel, row_dz + j * of_dz.pixel
                 for c in range(0, channels, LANES):
                     left = channels - c
                     if left >= LANES:
-                        dz = derivative(load(like_dy, at_dy + c * size_of(like_dy)),
-                                        load(like_y, at_y + c * size_of(like_y)), activation)
-                        store(like_z, at_z + c * size_of(like_z), dz)
-                        store(np.float32(0), to + 4 * c, load(np.float32(0), to + 4 * c) + dz)
+                        v = derivative(load(like_dy, at_dy + c * size_of(like_dy)),
+                                       load(like_y, at_y + c * size_of(like_y)), activation)
+                        store(like_dz, at_dz + c * size_of(like_dz), v)
+                        store(FLOAT, to + 4 * c, load(FLOAT, to + 4 * c) + v)
                     else:
-                        dz = derivative(load_part(like_dy, at_dy + c * size_of(like_dy), left),
-                                        load_part(like_y, at_y + c * size_of(like_y), left), activation)
-                        store_part(like_z, at_z + c * size_of(like_z), dz, left)
-                        store_part(np.float32(0), to + 4 * c, load_part(np.float32(0), to + 4 * c, left) + dz, left)
+                        v = derivative(load_part(like_dy, at_dy + c * size_of(like_dy), left),
+                                       load_part(like_y, at_y + c * size_of(like_y), left), activation)
+                        store_part(like_dz, at_dz + c * size_of(like_dz), v, left)
+                        store_part(FLOAT, to + 4 * c, load_part(FLOAT, to + 4 * c, left) + v, left)
         if border:
-            clear_border(z + n * of_z.image, of_z, band, top, bottom, size)
+            clear_border(dz + n * of_dz.image, of_dz, band, top, bottom, size)
             if unit == size.images * size.bands - 1:
-                clear(z + size.images * of_z.image, SPARE_ROWS * of_z.row)
+                clear(dz + size.images * of_dz.image, SPARE_ROWS * of_dz.row)
 
 
 @inlined
-def differentiate_few(like_dy, like_y, like_z, dy, y, z, n, channels, activation, sums, scratch):
+def differentiate_few(like_dy, like_y, like_dz, dy, y, dz, n, channels, activation, sums, scratch):
     """dz of a row of pixels, n elements side by side; every so many lanes are one channel's."""
     total = splat(0.0)
     for e in range(0, n, LANES):
-        dz = derivative(load_part(like_dy, dy + e * size_of(like_dy), n - e),
-                        load_part(like_y, y + e * size_of(like_y), n - e), activation)
-        store_part(like_z, z + e * size_of(like_z), dz, n - e)
-        total = total + dz
-    store(np.float32(0), scratch, total)
+        v = derivative(load_part(like_dy, dy + e * size_of(like_dy), n - e),
+                       load_part(like_y, y + e * size_of(like_y), n - e), activation)
+        store_part(like_dz, dz + e * size_of(like_dz), v, n - e)
+        total = total + v
+    store(FLOAT, scratch, total)
     for lane in range(0, LANES, channels):
-        both = load_part(np.float32(0), sums, channels) + load_part(np.float32(0), scratch + 4 * lane, channels)
-        store_part(np.float32(0), sums, both, channels)
+        both = load_part(FLOAT, sums, channels) + load_part(FLOAT, scratch + 4 * lane, channels)
+        store_part(FLOAT, sums, both, channels)
 
 
 @compiled
-def sum_pixels(first, last, scratch, like_z, z, of_z, sums, size):
+def sum_pixels(first, last, scratch, like_dz, dz, of_dz, sums, size):
     """The sums over a band of rows of what has its activation's derivative already. Unit: a band."""
     for unit in range(first, last):
         n, _, top, bottom = rows_of(unit, size)
         for c in range(0, size.channels, LANES):
             left, band_total = size.channels - c, splat(0.0)
             for i in range(top, bottom):
-                total, at = splat(0.0), pixel_at(z, of_z, n, i + 1, 1) + c * size_of(like_z)
+                total, at = splat(0.0), pixel_at(dz, of_dz, n, i + 1, 1) + c * size_of(like_dz)
                 for _ in range(size.width):
-                    total = total + (load(like_z, at) if left >= LANES else load_part(like_z, at, left))
-                    at += of_z.pixel
+                    total = total + (load(like_dz, at) if left >= LANES else load_part(like_dz, at, left))
+                    at += of_dz.pixel
                 band_total = band_total + total
-            store_part(np.float32(0), sums + 4 * (size.channels * unit + c), band_total, left)
+            store_part(FLOAT, sums + 4 * (size.channels * unit + c), band_total, left)
 
 
 @inlined
-def clear_border(z, of_z, band, top, bottom, size):
-    """Zeros around a band's rows of the image at z."""
-    inside = of_z.pixel * (size.width + 1)
+def clear_border(dz, of_dz, band, top, bottom, size):
+    """Zeros around a band's rows of the image at dz."""
+    inside = of_dz.pixel * (size.width + 1)
     if band == 0:
-        clear(z, of_z.row)
+        clear(dz, of_dz.row)
     for i in range(top, bottom):
-        clear(z + (i + 1) * of_z.row, of_z.pixel)
-        clear(z + (i + 1) * of_z.row + inside, of_z.row - inside)
+        clear(dz + (i + 1) * of_dz.row, of_dz.pixel)
+        clear(dz + (i + 1) * of_dz.row + inside, of_dz.row - inside)
     if band == size.bands - 1:
-        clear(z + (size.height + 1) * of_z.row, of_z.image - (size.height + 1) * of_z.row)
+        clear(dz + (size.height + 1) * of_dz.row, of_dz.image - (size.height + 1) * of_dz.row)
 
 
 @inlined
 def clear(to, n):
     """n bytes, a multiple of 2."""
     for i in range(0, n, 2 * LANES):
-        store_part(np.uint16(0), to + i, splat(0.0), (n - i) // 2)
+        store_part(HALF, to + i, splat(0.0), (n - i) // 2)
 
 
 def output_gradient(dy, y, activation, dtype, border=True):
@@ -128,19 +129,20 @@ def output_gradient(dy, y, activation, dtype, border=True):
     Where there is no activation and dy lies within such a border, dz is dy itself.
     """
     n, h, w, c = dy.shape
-    size, pixel = Bands(n, h, w, c, min(BANDS, h), int(border)), c * dtype.itemsize
+    size, pixel = Bands(n, h, w, c, min(BANDS, h), border=int(border)), c * dtype.itemsize
     sums = np.zeros((n, size.bands, c), np.float32)
-    z = whole(dy) if border and not activation and dy.dtype == dtype else None
-    if z:
-        launch(sum_pixels, n * size.bands, 0, LIKE[dtype], z.start, z.strides(pixel), address(sums), size)
-        return z, sums.sum(1)
+    dz = whole(dy) if border and activation == NONE and dy.dtype == dtype else None
+    if dz:
+        launch(sum_pixels, n * size.bands, 0, LIKE[dtype], dz.start, dz.strides, address(sums), size)
+        return dz, sums.sum(1)
     dy, y = (a if a.strides[3] == a.itemsize or c == 1 else np.ascontiguousarray(a) for a in (dy, y))
-    z_row = (-(-w // 4) * 4 + 2 if border else w) * pixel
-    z_image = z_row * (-(-h // 4) * 4 + 2 if border else h)
-    z = Image(address(workspace("dz", n * z_image + SPARE_ROWS * z_row)), z_image, z_row, None)
+    row = (-(-w // 4) * 4 + 2 if border else w) * pixel
+    image = row * (-(-h // 4) * 4 + 2 if border else h)
+    memory = address(workspace("dz", n * image + SPARE_ROWS * row))
+    dz = Image(memory, Strides(image, row, pixel), channels=c, dtype=dtype, border=size.border, memory=None)
     launch(differentiate, n * size.bands, 4 * LANES, LIKE[dy.dtype], LIKE[y.dtype], LIKE[dtype], address(dy),
-           strides(dy), address(y), strides(y), z.start, z.strides(pixel), address(sums), activation, size)
-    return z, sums.sum(1)
+           strides(dy), address(y), strides(y), dz.start, dz.strides, address(sums), activation, size)
+    return dz, sums.sum(1)
 
 
 def add(total: np.ndarray, x: np.ndarray) -> None:

@@ -19,7 +19,8 @@ from numba.core import config as numba_config
 config: Any = numba_config  # its names are made at run time
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 FLOAT32 = np.dtype(np.float32)
-LIKE = {BFLOAT16: np.uint16(0), FLOAT32: np.float32(0)}  # an element as kernels see it: its type selects their code
+HALF, FLOAT = np.uint16(0), np.float32(0)  # elements of both as kernels see them: the type, not 0, selects their code
+LIKE = {BFLOAT16: HALF, FLOAT32: FLOAT}
 
 
 class Pairs(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.cpu.buffers import Strides, address, aligned
 from ltbc.kernels.cpu.compiler import compiled, inlined
-from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, CHANNEL_STEP, LANES, LEVEL, LIKE, PANEL
+from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, CHANNEL_STEP, FLOAT, LANES, LEVEL, LIKE, PANEL
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import (
     STEP,
@@ -27,6 +27,7 @@ from ltbc.kernels.cpu.tile import (
     tile_of_rows,
 )
 from ltbc.kernels.cpu.vector import (
+    NONE,
     OVER,
     activate,
     copy_steps,
@@ -53,8 +54,9 @@ def arithmetic(dtype):
 
 
 def over(activation):
-    """The number of what kernels do at the end where dx is taken through the activation that made x."""
-    return ACTIVATIONS.index(activation) and OVER + ACTIVATIONS.index(activation)
+    """The number of what kernels do last where dx goes over x, through the activation that made x (`vector.OVER`)."""
+    number = ACTIVATIONS.index(activation)
+    return NONE if number == NONE else OVER + number
 
 
 def slot(channels):
@@ -63,69 +65,93 @@ def slot(channels):
 
 
 def panels(columns):
+    """How many hold so many columns."""
     return -(-columns // PANEL)
 
 
 def panel_bytes(reduction, dtype):
+    """Bytes of a panel of so many elements of the reduction."""
     return reduction * dtype.itemsize * PANEL
 
 
 @inlined
+def share(n, i, parts):
+    """Where the i-th of so many parts of n begins; they are as equal as whole numbers can be."""
+    return n * i // parts
+
+
+@inlined
 def multiply(like, a, a_row, rows, columns, steps, b, c, accumulate):
-    """C[rows, PANEL] (+)= A B for one panel, its first `columns` at least. Fewer than 4 rows at the end are filled up
-    with whatever follows them."""
+    """C[rows, PANEL] = A B, or C + A B where accumulate is not 0: one panel, its first `columns` at least.
+
+    Rows of A lie a_row bytes apart, those of C follow each other. Fewer than 4 rows at the end are filled up with
+    whatever follows them.
+    """
     for start in range(0, steps, STEPS_BLOCK):
-        k = min(STEPS_BLOCK, steps - start)
-        a0, b0, m, more = a + 4 * start, b + STEP * start, 0, accumulate + start
+        a0, b0, k = a + 4 * start, b + STEP * start, min(STEPS_BLOCK, steps - start)
+        m, more = 0, accumulate + start  # rows that are done; not 0: C holds sums already
         if TILES and size_of(like) == 2:
             while m + 32 <= rows:
                 tile_of_32_rows(a0 + m * a_row, a_row, k, b0, c + m * STEP, more)
                 m += 32
         while columns <= LANES and m + 2 * TILE_ROWS <= rows:
-            narrow_tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
+            narrow_tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, STEP, more)
             m += 2 * TILE_ROWS
         while m + TILE_ROWS <= rows + 3 * (m > 0):  # 3 rows too few: still faster than smaller tiles
-            tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
+            tile_of_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, STEP, more)
             m += TILE_ROWS
         if rows == 1:
-            tile_of_1_row(like, a0, a_row, k, b0, c, 0, more)
+            tile_of_1_row(like, a0, a_row, k, b0, c, STEP, more)
             m = 1
         if TILE_ROWS > 8 and m + 4 < rows:
-            tile_of_8_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
+            tile_of_8_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, STEP, more)
             m += 8
         while m < rows:
-            tile_of_4_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, 0, more)
+            tile_of_4_rows(like, a0 + m * a_row, a_row, k, b0, c + m * STEP, STEP, more)
             m += 4
 
 
+def rows_computed(rows):
+    """How many `multiply` computes of `rows`, which fill its largest tile at least once."""
+    left = rows % TILE_ROWS
+    done = rows - left
+    if left > TILE_ROWS - 4:  # the largest tile once more
+        return done + TILE_ROWS
+    if left > 4:
+        done, left = done + 8, left - 8
+    return done + -(-max(0, left) // 4) * 4
+
+
 class Output(NamedTuple):
-    """The pixels that products become: their places and number, the distance of images in `bias`, what is done last."""
+    """The pixels that sums of products become. bias_image: bytes from an image's bias to the next one's, 0 where all
+    have one. activation: what is done last, by number (`vector.activate`, and `vector.OVER`)."""
 
     strides: Strides
     height: int
     width: int
     channels: int
-    bias_image: int
-    activation: int
+    bias_image: int = 0
+    activation: int = NONE
 
 
 @inlined
 def finish_row(like, c, bias, y, n, activation):
-    """n channels of one pixel of y from their sums c."""
+    """n channels of one pixel of y from their sums c: y = act(c + bias), or (c + bias) act'(what y was)."""
     size, v = size_of(like), 0
     while v + LANES <= n:
-        total = load(np.float32(0), c + 4 * v) + load(np.float32(0), bias + 4 * v)
+        total = load(FLOAT, c + 4 * v) + load(FLOAT, bias + 4 * v)
         if activation > OVER:
             total = derivative(total, load(like, y + size * v), activation - OVER)
         store(like, y + size * v, activate(total, activation))
         v += LANES
     if v < n:
-        total = load(np.float32(0), c + 4 * v) + load_part(np.float32(0), bias + 4 * v, n - v)
+        total = load(FLOAT, c + 4 * v) + load_part(FLOAT, bias + 4 * v, n - v)
         finish_part(like, total, y + size * v, n - v, activation)
 
 
 class Weights(NamedTuple):
-    """A tap of weights is [rows, columns]; slot: what its part of the reduction is filled up to."""
+    """A tap of weights is [rows, columns] in memory; slot: what its part of the reduction, the rows of a product or the
+    columns of a transposed one, is filled up to."""
 
     rows: int
     columns: int
@@ -186,13 +212,14 @@ def pack_transposed(first, last, scratch, like_w, like_b, w, shape, groups, b):
                             store(like_b, scratch + 4 * LANES * r + size_of(like_b) * part, x)
                     transpose(scratch, 4 * LANES, scratch, 4 * LANES)
                     for k in range(steps):
-                        x = load(np.float32(0), scratch + 4 * LANES * k)
-                        store(np.float32(0), to + STEP * k + 4 * v, x)
+                        x = load(FLOAT, scratch + 4 * LANES * k)
+                        store(FLOAT, to + STEP * k + 4 * v, x)
                 to += STEP * steps
 
 
 def packed(w, groups, out=None, transposed=False):
-    """Panels of w `[taps, rows, columns]` for each group of taps; `out` is reused where it fits."""
+    """Panels of w `[taps, rows, columns]` for each group of taps: their numbers, in the order in which a product meets
+    them; `out` is reused where it fits."""
     rows, columns = w.shape[1:]
     kind = arithmetic(w.dtype)
     reduction, width = (slot(columns), rows) if transposed else (slot(rows), columns)

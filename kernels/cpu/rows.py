@@ -22,11 +22,11 @@ from ltbc.kernels.cpu.matrix import (
 )
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import STEP
-from ltbc.kernels.cpu.vector import load_part, size_of, store_part
+from ltbc.kernels.cpu.vector import NONE, load_part, size_of, store_part
 from ltbc.kernels.cpu.windows import row_bytes
 
 FEW_ROWS = 64  # rows; of more, the weights are packed beforehand
-ONE = np.zeros((1, 1), np.int64)  # the only tap
+ONE_TAP = np.zeros((1, 1), np.int64)  # its number, in the only group
 
 
 @compiled
@@ -38,51 +38,52 @@ def pack_rows(first, last, scratch, like_x, kind, x, x_row, channels, filled, a,
             store_part(kind, a + r * a_row + e * size_of(kind), v, filled - e)
 
 
-def rows_of(x: Image, dtype: np.dtype, rows: int, channels: int) -> tuple[int, int]:
+def rows_of(x: Image, rows: int) -> tuple[int, int]:
     """(address, bytes from row to row) of A, which stays until the next call."""
-    kind, filled = arithmetic(dtype), slot(channels)
+    kind, filled = arithmetic(x.dtype), slot(x.channels)
     a_row = row_bytes.py_func(filled * kind.itemsize)
     a = address(workspace("rows", (rows + 3) * a_row))
-    launch(pack_rows, rows, 0, LIKE[dtype], LIKE[kind], x.start, x.image, channels, filled, a, a_row)
+    launch(pack_rows, rows, 0, LIKE[x.dtype], LIKE[kind], x.start, x.strides.image, x.channels, filled, a, a_row)
     return a, a_row
 
 
 @compiled
-def multiply_transposed(first, last, scratch, like_w, kind, like_dx, a, a_row, rows, w, shape, zeros, dx, dx_row, one):
-    """dx = z w^T, PANEL columns of it. Unit: a panel."""
+def multiply_transposed(first, last, scratch, like_w, kind, like_dx, a, a_row, rows, w, shape, zeros, dx, dx_row,
+                        one_tap):
+    """dx = dz w^T, PANEL columns of it; a: the rows of dz. Unit: a panel."""
     cin, one_panel = shape.rows, shape.slot * size_of(kind) * PANEL
     packed = scratch + 4 * LANES * LANES
     c = packed + one_panel
     for p in range(first, last):
-        pack_transposed(p, p + 1, scratch, like_w, kind, w, shape, one, packed - p * one_panel)
+        pack_transposed(p, p + 1, scratch, like_w, kind, w, shape, one_tap, packed - p * one_panel)
         multiply(kind, a, a_row, rows, cin - p * PANEL, one_panel // STEP, packed, c, 0)
         for r in range(rows):
             to = dx + r * dx_row + p * PANEL * size_of(like_dx)
-            finish_row(like_dx, c + r * STEP, zeros, to, min(PANEL, cin - p * PANEL), 0)
+            finish_row(like_dx, c + r * STEP, zeros, to, min(PANEL, cin - p * PANEL), NONE)
 
 
-def transposed_product(z: Image, w: np.ndarray, dx: np.ndarray) -> None:
-    """dx = z w^T of a few rows."""
+def transposed_product(dz: Image, w: np.ndarray, dx: np.ndarray) -> None:
+    """dx = dz w^T of a few rows."""
     (rows, cin), cout, kind = dx.shape, w.shape[1], arithmetic(w.dtype)
     filled, zeros = slot(cout), np.zeros(PANEL, np.float32)
-    a, a_row = rows_of(z, w.dtype, rows, cout)
+    a, a_row = rows_of(dz, rows)
     scratch = (rows + 3) * STEP + 4 * LANES * LANES + panel_bytes(filled, kind)
     launch(multiply_transposed, panels(cin), scratch, LIKE[w.dtype], LIKE[kind], LIKE[dx.dtype], a, a_row, rows,
-           address(w), Weights(cin, cout, filled), address(zeros), address(dx), dx.strides[0], ONE)
+           address(w), Weights(cin, cout, filled), address(zeros), address(dx), dx.strides[0], ONE_TAP)
 
 
 @compiled
 def multiply_packing(first, last, scratch, like_w, kind, like_y, a, a_row, rows, w, shape, bias, y, y_row, activation,
-                     one):
-    """y = act(bias + x w), PANEL columns of it, of parts of the reduction whose panels stay in the L2 cache. Unit: a
-    panel."""
+                     one_tap):
+    """y = act(bias + x w), PANEL columns of it, of parts of the reduction whose panels stay in the L2 cache; a: rows of
+    x. Unit: a panel."""
     size, c, cout = size_of(kind), scratch + STEPS_BLOCK * STEP, shape.columns
     chunk = STEPS_BLOCK * 4 // size
     for p in range(first, last):
         for r in range(0, shape.slot, chunk):
             here = Weights(min(chunk, shape.rows - r), cout, min(chunk, shape.slot - r))
             steps, part = here.slot * size // 4, w + size_of(like_w) * r * cout
-            pack_panels(p, p + 1, scratch, like_w, kind, part, here, one, scratch - p * steps * STEP)
+            pack_panels(p, p + 1, scratch, like_w, kind, part, here, one_tap, scratch - p * steps * STEP)
             multiply(kind, a + r * size, a_row, rows, cout - p * PANEL, steps, scratch, c, r)
         for r in range(rows):
             to = y + r * y_row + p * PANEL * size_of(like_y)
@@ -92,7 +93,7 @@ def multiply_packing(first, last, scratch, like_w, kind, like_y, a, a_row, rows,
 def product(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation: int) -> None:
     """y = act(bias + x w) of a few rows."""
     (cin, cout), rows, kind = w.shape, len(y), arithmetic(w.dtype)
-    a, a_row = rows_of(x, w.dtype, rows, cin)
+    a, a_row = rows_of(x, rows)
     launch(multiply_packing, panels(cout), (rows + 3 + STEPS_BLOCK) * STEP, LIKE[w.dtype], LIKE[kind], LIKE[y.dtype], a,
            a_row, rows, address(w), Weights(cin, cout, slot(cin)), address(bias), address(y), y.strides[0], activation,
-           ONE)
+           ONE_TAP)

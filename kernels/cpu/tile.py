@@ -1,5 +1,7 @@
 """The register tile of a matrix product: C[rows, PANEL] (+)= A[rows, k] B[k, PANEL], all of C in registers.
 
+(+)= means that C is overwritten where `accumulate` is 0, else added to.
+
 B is a packed panel, 4 * PANEL bytes a step; a step of the reduction is one float32 or a pair of bfloat16 (VNNI order).
 A lies row after row (`tile_of_rows`: forward) or step after step (`tile_of_steps`: weight gradients, where the
 reduction runs over pixels). Every step loads B's two vectors once and multiplies them with one broadcast element a row.
@@ -45,13 +47,13 @@ def multiply_add(builder, half, x, y, total):
     return call(builder, f"llvm.fmuladd.v{LANES}f32", FLOATS, [x, y, total])
 
 
-def left_factors(builder, half, packed, a, a_step, strides, unroll):
+def left_factors(builder, half, by_step, a, a_step, strides, unroll):
     """(step, row, element in every lane), in the order in which they are multiplied.
 
     Where a product's factor may be an element of a vector, a row's steps are one vector, which is used up at once.
     """
     kind, rows = I32 if half else F32, range(len(strides))
-    if LEVEL.by_element and not packed:
+    if LEVEL.by_element and not by_step:
         for m, stride in enumerate(strides):
             steps = load_ir(builder, builder.add(a, stride), ir.VectorType(kind, unroll))
             for u in range(unroll):
@@ -59,17 +61,17 @@ def left_factors(builder, half, packed, a, a_step, strides, unroll):
         return
     for u in range(unroll):
         for m in rows:
-            row = builder.add(a, ir.Constant(I64, 4 * m) if packed else strides[m])
+            row = builder.add(a, ir.Constant(I64, 4 * m) if by_step else strides[m])
             yield u, m, broadcast(builder, load_ir(builder, row, kind))
         a = builder.add(a, a_step)
 
 
-def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_row, accumulate, *, unroll):
-    """The code of one tile; steps must be a multiple of unroll. C's rows lie c_row bytes apart (STEP if not packed)."""
+def emit_tile(builder, rows, columns, half, by_step, a, a_stride, steps, b, c, c_row, accumulate, *, unroll):
+    """The code of one tile; steps must be a multiple of unroll. C's rows lie c_row bytes apart, A's rows, or, where
+    by_step, its steps, a_stride bytes."""
     int64 = lambda x: ir.Constant(I64, x)  # noqa: E731
-    a_step = a_stride if packed else int64(4)
+    a_step = a_stride if by_step else int64(4)
     strides = [builder.mul(a_stride, int64(m)) for m in range(rows)]
-    c_row = c_row if packed else int64(STEP)
     c_rows = [builder.add(c, builder.mul(c_row, int64(m))) for m in range(rows)]
     columns = range(columns)
 
@@ -100,7 +102,7 @@ def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_
                 prefetch_ir(builder, builder.add(following, int64(p)))
         return values
 
-    for u, m, x in left_factors(builder, half, packed, at, a_step, strides, unroll):
+    for u, m, x in left_factors(builder, half, by_step, at, a_step, strides, unroll):
         for n, w in enumerate(right_factors(u)):
             sums[m * len(columns) + n] = multiply_add(builder, half, w, x, sums[m * len(columns) + n])
     left = builder.sub(k, int64(unroll))
@@ -115,12 +117,12 @@ def emit_tile(builder, rows, columns, half, packed, a, a_stride, steps, b, c, c_
             store_ir(builder, sums[m * len(columns) + n], builder.add(row, int64(4 * LANES * n)))
 
 
-def make_tile(rows, packed, columns=2):
+def make_tile(rows, by_step, columns=2):
     """The tile of so many rows; `columns`: vectors of the panel that are computed, 1 where the second one is empty."""
     @intrinsic
     def tile(ctx, like, a, a_stride, steps, b, c, c_row, accumulate):
         def code(context, builder, sig, args):
-            emit_tile(builder, rows, columns, is_half(sig.args[0]), packed, *args[1:], unroll=2)
+            emit_tile(builder, rows, columns, is_half(sig.args[0]), by_step, *args[1:], unroll=2)
             return context.get_dummy_value()
         return types.void(like, *[types.int64] * 7), code
     return tile

@@ -2,18 +2,21 @@
 
     v = load(like, address); store(like, address, relu(a * b + c))
 
-Addresses are int64. `like` is an element of the array behind the address, np.float32(0) or np.uint16(0) for bfloat16:
-its type selects the conversion. Arithmetic is +, -, * and the functions below; numbers join it by `splat`.
+Addresses are int64. `like` is an element of the array behind the address, `machine.FLOAT` or, for bfloat16,
+`machine.HALF`: its type, not its value, selects the conversion when the kernel is compiled. Arithmetic is +, -, *, and
+the functions below; numbers join it by `splat`.
 """
 
 import operator
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.cpu.compiler import inlined
 from ltbc.kernels.cpu.machine import LANES, LEVEL
 
@@ -198,7 +201,7 @@ def store_part(ctx, like, address, v, n):
 
 
 def emit_finish(builder, half, value, floor, masked, to):
-    """Stores max(value, floor); masked: 0 where what is overwritten is not positive."""
+    """Stores max(value, floor); masked: times relu's derivative at what is overwritten, 0 unless that is positive."""
     value = builder.select(builder.fcmp_ordered(">", floor, value), floor, value)
     if masked:
         old = load_ir(builder, to, HALVES if half else FLOATS)
@@ -398,25 +401,40 @@ def exponential(x):
     return muladd(p, r * r, r + splat(1.0)) * power_of_two(n)
 
 
+# What is done last with a sum, by number: an activation, or, where dx goes over x, OVER + the number of the activation
+# that made x, for the product with its derivative, which is taken from the x that is overwritten.
+NONE, RELU, SIGMOID = (ACTIVATIONS.index(name) for name in ("none", "relu", "sigmoid"))
+OVER = len(ACTIVATIONS)
+
+
 @inlined
 def activate(v, activation):
-    """The activation of that number in kernels.arrays.ACTIVATIONS: none, relu, sigmoid."""
-    if activation == 1:
+    """The activation of that number; v itself of NONE and of more than OVER."""
+    if activation == RELU:
         return larger(splat(0.0), v)
-    if activation == 2:
+    if activation == SIGMOID:
         return splat(1.0) / (splat(1.0) + exponential(splat(0.0) - v))
     return v
 
 
-OVER = 3  # less than an activation that means: times the derivative of that activation of what is overwritten
+@inlined
+def is_floor(activation):
+    """Whether it is max(v, a number): NONE and RELU, of -inf and of 0."""
+    return activation == NONE or activation == RELU
+
+
+@inlined
+def floor_of(activation):
+    """That number."""
+    return splat(0.0 if activation == RELU else -np.inf)
 
 
 @inlined
 def derivative(dy, y, activation):
     """dz = dy * act'(z), the derivative taken from y."""
-    if activation == 1:
+    if activation == RELU:
         return where_positive(y, dy, splat(0.0))
-    if activation == 2:
+    if activation == SIGMOID:
         return dy * (y * (splat(1.0) - y))
     return dy
 

@@ -1,17 +1,18 @@
 """Products over the windows of an image: every direct convolution of the network, forward and backward.
 
-An *anchor* is a position (i, j) of a grid in each image; its window is `size x size` pixels whose corner lies at
-row `start + i * stride` of the image with its border, columns likewise. The windows of a block of anchors are gathered
-as rows of A; each *phase* multiplies segments of these rows with its own panels and writes the pixels
-(i * scale + p, j * scale + q). Convolution has one phase; upsampling + convolution and the data gradient of
-stride 2 have four, whose taps are parts of one window.
+    anchor (i, j)     a position of a `Grid` in each image; it has one window and, in each phase, one pixel of y
+    window            `size x size` pixels of x; the corner of (i, j)'s lies at (start + i * stride, start + j * stride)
+    run               neighboring pixels of a row of the window, which lie one after another in memory
+    phase (p, q)      the runs that make the pixel (i * scale + p, j * scale + q) of y, and the weights they meet
 
-Weight gradients turn the product: the reduction runs over anchors, A holds *runs* of consecutive window elements, B the
-gradient's pixels of one phase.
+A convolution has one phase, of all pixels of its 3x3 window. Upsampling + convolution and the data gradient of stride 2
+have four, which share a window and take parts of it. The windows of a block of anchors are gathered as rows of a matrix
+A, so that a run is some of A's columns; the products of A's columns with a phase's panels of weights are its pixels.
+
+Weight gradients (`gradient.py`) take the same grids and phases and turn the product: their reduction runs over anchors.
 """
 
 from functools import lru_cache
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +20,11 @@ import numpy as np
 from ltbc.kernels.cpu.buffers import Image, address, pixel_at, strides
 from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.in_place import block_rows, fills_tiles, multiply_in_place
-from ltbc.kernels.cpu.machine import LANES, LEVEL, LIKE, PANEL
-from ltbc.kernels.cpu.matrix import Output, arithmetic, finish_row, multiply, panel_bytes, panels, slot
+from ltbc.kernels.cpu.machine import FLOAT, LANES, LEVEL, LIKE, PANEL
+from ltbc.kernels.cpu.matrix import Output, arithmetic, finish_row, multiply, panel_bytes, panels, share, slot
 from ltbc.kernels.cpu.threads import launch, threads
 from ltbc.kernels.cpu.tile import STEP, TILE_ROWS
-from ltbc.kernels.cpu.vector import copy_bytes, load, load_part, same, size_of, store, store_part
+from ltbc.kernels.cpu.vector import NONE, copy_bytes, load, load_part, same, size_of, store, store_part
 
 BLOCK_BYTES = 512 << 10  # of gathered windows: half of a common L2 cache
 LINE = 4 * LANES  # bytes of a vector
@@ -31,7 +32,8 @@ FULL = 32 if LEVEL.tiles else 2 * TILE_ROWS  # rows of windows that fill registe
 
 
 class Grid(NamedTuple):
-    """Anchors [N, height, width] and their windows."""
+    """Anchors [images, height, width] and their windows, as above. `start` counts from the image's first pixel, which
+    is one of the border where it has one."""
 
     images: int
     height: int
@@ -42,24 +44,31 @@ class Grid(NamedTuple):
     scale: int = 1
 
 
-class Segment(NamedTuple):
-    """`taps` neighboring taps of a window, from the tap number `first` on."""
+class Run(NamedTuple):
+    """`taps` neighboring pixels of a window, from (row, column) on."""
 
-    first: int
+    row: int
+    column: int
     taps: int
 
 
 class Phase(NamedTuple):
-    """Output pixels (i * scale + p, j * scale + q), from segments of the window; their weights follow each other."""
+    """The pixel (i * scale + p, j * scale + q) of y of each anchor, and what it is made of: weights follow each other
+    in the order of the runs."""
 
     p: int
     q: int
-    segments: tuple[Segment, ...]
+    runs: tuple[Run, ...]
+
+
+def whole_window(size: int) -> tuple[Phase, ...]:
+    """The only phase where a pixel of y is made of all of the window."""
+    return (Phase(p=0, q=0, runs=tuple(Run(row, column=0, taps=size) for row in range(size))),)
 
 
 @inlined
 def row_bytes(n):
-    """An odd number of cache lines, so that the rows of a tile do not compete for one set of the L1 cache."""
+    """n, rounded up to an odd number of cache lines: rows of a tile shall not compete for one set of the L1 cache."""
     return (n + 63) // 64 // 2 * 128 + 64
 
 
@@ -70,7 +79,7 @@ def gather(like_x, like_a, x, of_x, rows, row, a):
         n = row.taps * row.channels * size_of(like_x)
         for r in range(rows):
             for at in range(0, n - LINE + 1, LINE):  # short runs: a call of memcpy would cost more
-                store(np.float32(0), a + r * n + at, load(np.float32(0), x + r * of_x.row + at))
+                store(FLOAT, a + r * n + at, load(FLOAT, x + r * of_x.row + at))
             if n % LINE:
                 copy_bytes(a + r * n + n // LINE * LINE, x + r * of_x.row + n // LINE * LINE, n % LINE)
         return
@@ -108,43 +117,59 @@ class Units(NamedTuple):
     groups: int
 
 
+@inlined
+def anchor_at(t, grid):
+    """(image, row, column) of the anchor number t."""
+    per_image = grid.height * grid.width
+    return t // per_image, t % per_image // grid.width, t % per_image % grid.width
+
+
+@inlined
+def gather_block(like_x, like_a, x, of_x, grid, row, t0, rows, a, a_row):
+    """The windows of `rows` anchors from number t0 on, as rows of A."""
+    n, i, j = anchor_at(t0, grid)
+    for t in range(rows):
+        corner = pixel_at(x, of_x, n, i * grid.stride + grid.start, j * grid.stride + grid.start)
+        gather(like_x, like_a, corner, of_x, grid.size, row, a + t * a_row)
+        n, i, j = advance(n, i, j, 1, grid.height, grid.width)
+
+
+@inlined
+def finish_block(like_y, c, bias, y, out, grid, t0, rows, p, q, o):
+    """The pixels of phase (p, q) of the same anchors, a panel of channels from o on, from their sums c."""
+    n, i, j = anchor_at(t0, grid)
+    for t in range(rows):
+        y_i, y_j = i * grid.scale + p, j * grid.scale + q
+        if y_i < out.height and y_j < out.width:  # of an odd side, the last anchors have no odd pixels
+            to = pixel_at(y, out.strides, n, y_i, y_j) + o * size_of(like_y)
+            from_bias = bias + n * out.bias_image + 4 * o
+            finish_row(like_y, c + STEP * t, from_bias, to, min(PANEL, out.channels - o), out.activation)
+        n, i, j = advance(n, i, j, 1, grid.height, grid.width)
+
+
 @compiled
 def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, of_x, b, bias, y, out, grid, row, units, phases):
-    """of_x: strides; out: an Output; row: a Gathered."""
-    anchors, per_image = grid.images * grid.height * grid.width, grid.height * grid.width
-    a_row = row_bytes(grid.size * row.taps * row.slot * size_of(like_a))
-    tap_bytes, c = row.slot * size_of(like_a), scratch + (units.block + 3) * a_row
-    count = -(-out.channels // PANEL)
+    """of_x: strides; out: an Output; row: a Gathered; phases: a `phase_table`. Unit: of `Units`."""
+    anchors, count = grid.images * grid.height * grid.width, -(-out.channels // PANEL)
+    tap_bytes = row.slot * size_of(like_a)
+    a_row = row_bytes(grid.size * row.taps * tap_bytes)
+    a, c = scratch, scratch + (units.block + 3) * a_row
     for unit in range(first, last):
-        t0, group = unit // units.groups * units.block, unit % units.groups
+        block, group = unit // units.groups, unit % units.groups
+        t0 = block * units.block
         rows = min(units.block, anchors - t0)
-        first_n, at = t0 // per_image, t0 % per_image
-        first_i, first_j = at // grid.width, at % grid.width
-        n, i, j = first_n, first_i, first_j
-        for t in range(rows):
-            corner = pixel_at(x, of_x, n, i * grid.stride + grid.start, j * grid.stride + grid.start)
-            n, i, j = advance(n, i, j, 1, grid.height, grid.width)
-            gather(like_x, like_a, corner, of_x, grid.size, row, scratch + t * a_row)
-        for panel in range(group * count // units.groups, (group + 1) * count // units.groups):
+        gather_block(like_x, like_a, x, of_x, grid, row, t0, rows, a, a_row)
+        for panel in range(share(count, group, units.groups), share(count, group + 1, units.groups)):
             o = panel * PANEL
             left = out.channels - o
             for phase in range(phases.shape[0]):
-                p, q, where, panel_size, tap0, taps0, tap1, taps1 = phases[phase]
-                weights = b + where + panel * panel_size
-                steps = taps0 * tap_bytes // 4
-                multiply(like_a, scratch + tap0 * tap_bytes, a_row, rows, left, steps, weights, c, 0)
-                if taps1:
-                    weights += steps * STEP
-                    steps = taps1 * tap_bytes // 4
-                    multiply(like_a, scratch + tap1 * tap_bytes, a_row, rows, left, steps, weights, c, 1)
-                n, i, j = first_n, first_i, first_j
-                for t in range(rows):
-                    y_i, y_j = i * grid.scale + p, j * grid.scale + q
-                    if y_i < out.height and y_j < out.width:
-                        to = pixel_at(y, out.strides, n, y_i, y_j) + o * size_of(like_y)
-                        from_bias = bias + n * out.bias_image + 4 * o
-                        finish_row(like_y, c + STEP * t, from_bias, to, min(PANEL, left), out.activation)
-                    n, i, j = advance(n, i, j, 1, grid.height, grid.width)
+                p, q, where, panel_size, first_tap, taps, second_tap, more_taps = phases[phase]
+                weights, steps = b + where + panel * panel_size, taps * tap_bytes // 4
+                multiply(like_a, a + first_tap * tap_bytes, a_row, rows, left, steps, weights, c, 0)
+                if more_taps:
+                    weights, steps = weights + steps * STEP, more_taps * tap_bytes // 4
+                    multiply(like_a, a + second_tap * tap_bytes, a_row, rows, left, steps, weights, c, 1)
+                finish_block(like_y, c, bias, y, out, grid, t0, rows, p, q, o)
 
 
 def panel_groups(outputs, blocks):
@@ -152,54 +177,69 @@ def panel_groups(outputs, blocks):
     return min(panels(outputs), -(-2 * threads() // blocks)) if threads() > 1 else 1
 
 
+def segments(phase, size, merged):
+    """[first tap, taps] of the phase in a gathered window, its taps numbered row after row: runs, joined where one
+    begins at the end of another. merged: a row of the window is one tap."""
+    found: list[list[int]] = []
+    for run in phase.runs:
+        first = run.row * size + run.column
+        if found and sum(found[-1]) == first:
+            found[-1][1] += run.taps
+        else:
+            found.append([first, run.taps])
+    return [[first // size, taps // size] for first, taps in found] if merged else found
+
+
 @lru_cache
-def phase_table(phases, reduction_slot, columns, kind):
-    """The phases as the kernel reads them: where their panels lie and which parts of a window they take."""
+def phase_table(phases, size, merged, tap_slot, columns, kind):
+    """The phases as `multiply_windows` reads them: [p, q, where the first panel lies, bytes of a panel, first tap and
+    taps of the first segment, of the second (0 taps: there is none)]."""
     rows, where = [], 0
     for phase in phases:
-        one = panel_bytes(sum(s.taps for s in phase.segments) * reduction_slot, kind)
-        rows.append([phase.p, phase.q, where, one, *sum(phase.segments, ()), *(0, 0) * (2 - len(phase.segments))])
-        where += one * panels(columns)
+        found = segments(phase, size, merged)
+        one_panel = panel_bytes(sum(taps for _, taps in found) * tap_slot, kind)
+        rows.append([phase.p, phase.q, where, one_panel, *sum(found, []), *[0, 0] * (2 - len(found))])
+        where += one_panel * panels(columns)
     return np.array(rows, np.int64)
 
 
 @lru_cache
-def piece_table(phases, size, columns, steps):
-    """What each phase takes of every row of a window, as [row, column, steps of the reduction]."""
-    table = np.zeros((len(phases), size, 3), np.int64)
-    for pieces, phase in zip(table, phases):
-        taps = [tap for first, taps in phase.segments for tap in range(first, first + taps)]
-        for piece, (row, group) in zip(pieces, groupby(taps, lambda tap: tap // columns)):
-            found = list(group)
-            piece[:] = row, found[0] % columns, len(found) * steps
+def run_table(phases, pixel):
+    """The runs of each phase as `multiply_in_place` reads them: [row, column, steps of the reduction], where a pixel
+    takes so many bytes; 0 steps: there is none."""
+    table = np.zeros((len(phases), max(len(phase.runs) for phase in phases), 3), np.int64)
+    for rows, phase in zip(table, phases):
+        rows[: len(phase.runs)] = [(run.row, run.column, run.taps * pixel // 4) for run in phase.runs]
     return table
 
 
-def multiply_over_windows(x: Image, like: np.dtype, channels: int, grid: Grid, phases: tuple[Phase, ...], b: np.ndarray,
-             bias: np.ndarray, y: np.ndarray, activation: int = 0, merged: bool = False) -> None:
+def multiply_over_windows(
+    x: Image, grid: Grid, phases: tuple[Phase, ...], b: np.ndarray, bias: np.ndarray, y: np.ndarray,
+    activation: int = NONE, merged: bool = False,
+) -> None:
     """y = act(bias + windows of x times the panels b). bias: [Cout], or [N, Cout]; y: contiguous channels.
 
     merged: a row of the window counts as one tap of more channels, of which fewer have to be filled up.
     The sums' order does not depend on how anchors and panels are cut into units.
     """
-    kind, outputs, of_x = arithmetic(like), y.shape[3], x.strides(channels * like.itemsize)
+    kind, outputs = arithmetic(x.dtype), y.shape[3]
     bias_image = bias.strides[0] if bias.ndim == 2 else 0
     out = Output(strides(y), y.shape[1], y.shape[2], outputs, bias_image, activation)
-    taps, channels = (1, grid.size * channels) if merged else (grid.size, channels)
+    taps, channels = (1, grid.size * x.channels) if merged else (grid.size, x.channels)
     row = Gathered(taps, channels, slot(channels))
-    table = phase_table(phases, row.slot, outputs, kind)
-    places = LIKE[y.dtype], x.start, of_x, address(b), address(bias), address(y), out, grid
-    if kind == like and row.slot == channels and fills_tiles(grid.width):
+    table = phase_table(phases, grid.size, merged, row.slot, outputs, kind)
+    places = LIKE[y.dtype], x.start, x.strides, address(b), address(bias), address(y), out, grid
+    if kind == x.dtype and row.slot == channels and fills_tiles(grid.width):
         block = block_rows(grid.images * grid.height, grid.width, 16 * threads())
         blocks = -(-grid.images * grid.height // block)
         units = Units(block, panel_groups(outputs, blocks))
-        launch(multiply_in_place, blocks * units.groups, (grid.width + 3) * STEP, LIKE[like], *places, units, table,
-               piece_table(phases, grid.size, taps, row.slot * kind.itemsize // 4))
+        launch(multiply_in_place, blocks * units.groups, (grid.width + 3) * STEP, LIKE[kind], *places, units, table,
+               run_table(phases, x.channels * x.dtype.itemsize))
         return
     a_row = row_bytes.py_func(grid.size * taps * row.slot * kind.itemsize)
     anchors = grid.images * grid.height * grid.width
     block = max(4, min(BLOCK_BYTES // a_row // FULL * FULL or FULL, -(-anchors // threads()), 8 * FULL))
     blocks = -(-anchors // block)
     units = Units(block, panel_groups(outputs, blocks))
-    launch(multiply_windows, blocks * units.groups, (block + 3) * (a_row + STEP), LIKE[like], LIKE[kind], *places, row,
-           units, table)
+    launch(multiply_windows, blocks * units.groups, (block + 3) * (a_row + STEP), LIKE[x.dtype], LIKE[kind], *places,
+           row, units, table)

@@ -1,8 +1,9 @@
-"""Four phases of 2x2 windows, from one gathered 3x3 window a pixel; the data gradient is one 4x4 window of stride 2.
+"""Four phases of 2x2 windows, parts of one 3x3 window of x; the data gradient is one 4x4 window of dz at stride 2.
 
-Summed weights are kept as 4x4 taps: number `kind(row) * 4 + kind(column)`, where kinds 0..3 are the row sets
-R[0][0], R[0][1], R[1][0], R[1][1] of the contract: kind 2p + u.
+The summed weights v of the contract's equation (2) are kept as [p, q, u, v, Cin, Cout]: 16 taps, numbered by `number`.
 """
+
+from itertools import product
 
 import numpy as np
 
@@ -10,63 +11,79 @@ from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.cpu.buffers import address, check_storage, deliver, image, result_buffer
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.elementwise import output_gradient
-from ltbc.kernels.cpu.gradient import Run, gradient_over_windows
+from ltbc.kernels.cpu.gradient import gradient_over_windows
 from ltbc.kernels.cpu.machine import LANES, LIKE
 from ltbc.kernels.cpu.matrix import over, packed, prepare
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import load_part, size_of, splat, store_part
-from ltbc.kernels.cpu.windows import Grid, Phase, Segment, multiply_over_windows
+from ltbc.kernels.cpu.windows import Grid, Phase, Run, multiply_over_windows, whole_window
 from ltbc.kernels.upsample2x_conv3x3 import ROW_SETS
 
-PQ = ((0, 0), (0, 1), (1, 0), (1, 1))
-PHASES = tuple(Phase(p, q, (Segment(3 * p + q, 2), Segment(3 * (p + 1) + q, 2))) for p, q in PQ)
-PHASE_TAPS = [[(2 * p + u) * 4 + 2 * q + v for u, v in PQ] for p, q in PQ]
-WINDOW = (Phase(0, 0, (Segment(0, 16),)),)
-# dx[h] sees the rows 2h-1 .. 2h+2 of dz: of phase and u (1, 1), (0, 1), (1, 0), (0, 0)
-WINDOW_TAPS = [[i * 4 + j for i in (3, 1, 2, 0) for j in (3, 1, 2, 0)]]
+BOTH = (0, 1)
 
-KINDS = [rows for phase in ROW_SETS for rows in phase]
-SUMS = np.full((16, 4), -1)  # the taps of w that each of the 4x4 sums
-for kind in range(16):
-    taps = [3 * r + s for r in KINDS[kind // 4] for s in KINDS[kind % 4]]
-    SUMS[kind, : len(taps)] = taps
-SPREAD = np.array([[k for k in range(16) if tap in SUMS[k]] for tap in range(9)])  # and the ones that hold each tap
+
+def number(p, q, u, v):
+    """Of the tap v_pq[u, v]."""
+    return ((2 * p + q) * 2 + u) * 2 + v
+
+
+# Equation (1): the pixel (2i + p, 2j + q) of y sees the rows i + p + u - 1 of x and the columns j + q + v - 1. The
+# corner of anchor (i, j)'s window is x's pixel (i - 1, j - 1). So u = 0, 1 are two runs, of v = 0, 1 each.
+PHASES = tuple(
+    Phase(p, q, runs=tuple(Run(row=p + u, column=q, taps=2) for u in BOTH)) for p, q in product(BOTH, BOTH)
+)
+PHASE_TAPS = [[number(p, q, u, v) for u, v in product(BOTH, BOTH)] for p, q in product(BOTH, BOTH)]
+
+# Equation (10) of the README: dx[h] sees the rows 2h - 1 .. 2h + 2 of dz, which are of these phases p and met v_p[u]
+WINDOW = whole_window(size=4)
+ROWS_PU = (1, 1), (0, 1), (1, 0), (0, 0)
+WINDOW_TAPS = [[number(p, q, u, v) for (p, u), (q, v) in product(ROWS_PU, ROWS_PU)]]
+
+SUMS = np.full((16, 4), -1)  # the taps 3r + s of w that each tap of v sums, then -1
+for p, q, u, v in product(BOTH, repeat=4):
+    taps = [3 * r + s for r, s in product(ROW_SETS[p][u], ROW_SETS[q][v])]
+    SUMS[number(p, q, u, v), : len(taps)] = taps
+SPREAD = np.array([[k for k in range(16) if tap in SUMS[k]] for tap in range(9)])  # and the ones that hold a tap of w
 
 
 def forward(x, w, b, activation, *, out=None, prepared=None):
     check_storage("upsample2x_conv3x3", x)
-    (n, h, width, cin), cout = x.shape, w.shape[3]
-    y = result_buffer(out, (n, 2 * h, 2 * width, cout), x.dtype)
-    prepared = prepared or prepare(w)
+    (n, h, width, _), cout = x.shape, w.shape[3]
+    y, prepared = result_buffer(out, (n, 2 * h, 2 * width, cout), x.dtype), prepared or prepare(w)
+    bias, activation = np.ascontiguousarray(b, np.float32), ACTIVATIONS.index(activation)
     panels = prepared.form("forward", lambda w, old: packed(prepared.form("summed", summed), PHASE_TAPS, old))
-    bias = np.ascontiguousarray(b, np.float32)
-    multiply_over_windows(image(x), x.dtype, cin, Grid(n, h, width, scale=2), PHASES, panels, bias, y,
-                          ACTIVATIONS.index(activation))
+    multiply_over_windows(image(x), pixels_of(x), PHASES, panels, bias, y, activation)
     return deliver(out, y)
 
 
 def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None, through="none"):
     check_storage("upsample2x_conv3x3", x, dy, y)
-    (n, h, width, cin), cout, dx = x.shape, w.shape[3], None
-    prepared = prepared or prepare(w)
-    z, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype)
-    runs = [Run(p + u, q, 2 * cin, 2 * p + q) for p, q in PQ for u in (0, 1)]
-    c, starts = gradient_over_windows(image(x), x.dtype, cin, Grid(n, h, width, scale=2), runs, z, cout, phases=PQ)
-    dv = np.empty((4, 4, cin, cout), np.float32)  # by kinds of row and column
-    for (_, _, _, phase), start, u in zip(runs, starts, (0, 1) * 4):
-        p, q = PQ[phase]
-        dv[2 * p + u, 2 * q : 2 * q + 2] = c[start : start + 2 * cin, :cout].reshape(2, cin, cout)
+    dz, sums = output_gradient(dy, y, ACTIVATIONS.index(activation), x.dtype)
+    dv = np.empty((16, *w.shape[2:]), np.float32)
+    gradient_over_windows(image(x), dz, pixels_of(x), PHASES, dv.reshape(-1, w.shape[3]))
     dw = result_buffer(out[1], w.shape, np.float32, whole=True)
     add_taps(dv, SPREAD, dw)
-    if needs_dx:
-        make = lambda w, old: packed(prepared.form("summed", summed), WINDOW_TAPS, old, transposed=True)  # noqa: E731
-        dx = result_buffer(out[0], x.shape, x.dtype)
-        if over(through) and dx is not x:
-            dx[...] = x
-        grid, panels = Grid(n, h, width, size=4, stride=2), prepared.form("backward", make)
-        multiply_over_windows(z, x.dtype, cout, grid, WINDOW, panels, np.zeros(cin, np.float32), dx, over(through))
-        dx = deliver(out[0], dx)
+    dx = data_gradient(dz, x, out[0], prepared or prepare(w), through) if needs_dx else None
     return dx, deliver(out[1], dw), deliver(out[2], sums.sum(0))
+
+
+def data_gradient(dz, x, out, prepared, through):
+    """dx, equation (4). The corner of pixel (h, k)'s window is dz's pixel (2h - 1, 2k - 1)."""
+    n, h, width, cin = x.shape
+    dx, no_bias = result_buffer(out, x.shape, x.dtype), np.zeros(cin, np.float32)
+    if through != "none" and dx is not x:
+        dx[...] = x  # which dx goes over
+    panels = prepared.form(
+        "backward", lambda w, old: packed(prepared.form("summed", summed), WINDOW_TAPS, old, transposed=True))
+    grid = Grid(images=n, height=h, width=width, size=4, stride=2)
+    multiply_over_windows(dz, grid, WINDOW, panels, no_bias, dx, over(through))
+    return deliver(out, dx)
+
+
+def pixels_of(x):
+    """The pixels of x as anchors; each makes 2 x 2 pixels of y."""
+    n, h, width, _ = x.shape
+    return Grid(images=n, height=h, width=width, size=3, scale=2)
 
 
 def summed(w, old):

@@ -143,8 +143,8 @@ def test_buffers_have_a_border_of_zeros(shape):
     image = buffers.image(x)
     assert image.memory is x and image.start % 64 == 0
     n, h, w, c = shape
-    row = np.frombuffer((buffers.ctypes.c_char * (n * image.image)).from_address(image.start), np.uint16)
-    padded = row.reshape(n, -1, image.row // 2 // c, c)
+    row = np.frombuffer((buffers.ctypes.c_char * (n * image.strides.image)).from_address(image.start), np.uint16)
+    padded = row.reshape(n, -1, image.strides.row // 2 // c, c)
     assert padded.shape[1] >= -(-h // 4) * 4 + 2 and padded.shape[2] >= -(-w // 4) * 4 + 2
     assert padded[:, 1 : h + 1, 1 : w + 1].all() and np.count_nonzero(padded) == x.size
 

@@ -14,6 +14,7 @@ if count := os.environ.get("LTBC_THREADS"):  # also of what NumPy calls, which l
     os.environ |= {"OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
 
 from bench import BenchError, CheckError
+from ltbc.kernels.notices import table
 
 COMMANDS = {
     "all": "this machine, everything below into bench/results/ and README.md: a quarter of an hour",
@@ -38,7 +39,8 @@ def main(argv: list[str]) -> int:
             print(f"  {name:<9} {text}")
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     try:
-        return import_module(f"bench.{argv[0]}").main(argv[1:]) or 0
+        with table():
+            return import_module(f"bench.{argv[0]}").main(argv[1:]) or 0
     except CheckError as error:
         print(f"bench {argv[0]}: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,5 @@
-"""What a user sees while kernels are compiled: one line on stderr, gone when it is done; plain text where stderr is no
-terminal, nothing where it is closed."""
+"""What a user sees while kernels are compiled: one line on stderr, gone when it is done; where stderr is no terminal,
+plain text that stays (`kernels/notices.py`); nothing where it is closed."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from numba.core import event
 from tqdm import tqdm
 
 from ltbc.kernels.cpu.machine import LEVEL
-from ltbc.kernels.cpu.store import say
+from ltbc.kernels.notices import say
 
 ONCE = f"cpu: compiling %s for {LEVEL.name}, once"
 BAR = "{desc}: |{bar:20}| {n_fmt} of {total_fmt}, {remaining} left"

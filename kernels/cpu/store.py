@@ -6,11 +6,12 @@ time. Where the folder cannot be used everything works without it, and one line 
 
 import hashlib
 import os
-import sys
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from ltbc.kernels.notices import say
 
 LIMIT = 64 << 20  # bytes; all kernels at one level are about 5 MB
 MARK, PART = ".kernel", ".part"
@@ -103,15 +104,6 @@ def entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
                 yield file.stat().st_mtime, file.stat().st_size, Path(file)
         except FileNotFoundError:
             pass
-
-
-def say(line: str) -> None:
-    """On stderr, where there is one."""
-    try:
-        if sys.stderr is not None:
-            print(line, file=sys.stderr, flush=True)
-    except (OSError, ValueError):  # closed
-        pass
 
 
 def default_folder() -> Path | None:

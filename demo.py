@@ -52,9 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     draw_contact_sheet(photographs, {name: Colorizer(file) for name, file in networks.items()}, RUN / SHEET)
     draw_loss(RUN / "metrics.jsonl", RUN / "loss.png")
     held_out, backend = scan(PHOTOGRAPHS / "held_out", CROP), default_backend()
-    for name, file in networks.items():
-        net = Network.load(file, backend, xp=array_module_of(backend))
-        print(f"held out, {name}: {evaluate(net, held_out)}")
+    scores = {name: evaluate(Network.load(file, backend, xp=array_module_of(backend)), held_out)
+              for name, file in networks.items()}
+    for name, score in scores.items():
+        print(f"held out, {name}: {score}")
     print(f"look at {RUN / SHEET} and {RUN / 'loss.png'}")
     return 0
 

@@ -1,5 +1,5 @@
-"""What a backend says by itself, on stderr: that kernels are being compiled, that compiled code cannot be kept. It never
-stands inside a table: `with table():` around a program's rows lets it wait for their end.
+"""What a backend says by itself, on stderr: that kernels are being compiled, that compiled code cannot be kept. It
+stands inside of no table: `with table():` around a program's rows lets it wait for their end.
 
 What a terminal shows for a moment and takes away again (`kernels/cpu/progress.py`) does not wait.
 """

@@ -20,6 +20,7 @@ from ltbc.colorize import images
 from ltbc.colorize.colorizer import Colorizer
 from ltbc.colorize.experiments.upsampling import true_colors
 from ltbc.colorize.picture import ImageError
+from ltbc.kernels import notices
 from ltbc.kernels.color.reference import rgb_to_lab
 from ltbc.nn import WeightsError
 
@@ -36,8 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         photographs = [opened(path) for path in options.photos]
-        for line in table(photographs, Colorizer(options.weights)):
-            print(line, flush=True)
+        with notices.table():
+            for line in table(photographs, Colorizer(options.weights)):
+                print(line, flush=True)
     except (ImageError, WeightsError, OSError) as error:
         print(f"colorize: {images.one_line(error)}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from ltbc.kernels import notices
 from ltbc.nn.architecture import LayerSpec, layers
 from ltbc.nn.backends import array_module_of, complete, default_backend, default_dtype, has
 from ltbc.nn.network import Network
@@ -184,6 +185,7 @@ def whole(text: str) -> int:
         raise ValueError(f"PLACE must be whole numbers, behind w or b for parameters, got {text!r}") from None
 
 
+@notices.table()
 def run(args: argparse.Namespace) -> int:
     """Prints everything; 1 if a backend differs by more than rounding."""
     code, label, first = 0, None, True

@@ -17,9 +17,9 @@ from ltbc.kernels.cpu.matrix import over, packed, prepare
 from ltbc.kernels.cpu.windows import Grid, Phase, Run, multiply_over_windows, whole_window
 
 WINDOW = whole_window(size=3)
-TURNED = [list(range(8, -1, -1))]  # the taps 3r + s of w turned by 180 degrees: dx of stride 1, (9) of the README
+TURNED = [list(range(8, -1, -1))]  # the taps 3r + s of w turned by 180 degrees: dx of stride 1, (d) of the README
 
-# dx of stride 2, (11) and (12) of the README: the pixel (2i + p, 2j + q) sees pixels of the 2x2 window of dz at (i, j).
+# dx of stride 2, (f) and (g) of the README: the pixel (2i + p, 2j + q) sees pixels of the 2x2 window of dz at (i, j).
 # An even row (p = 0) meets the taps r of MEETS[0] in dz's rows i, i + 1, ..., an odd one those of MEETS[1]; columns
 # likewise.
 MEETS = (1,), (2, 0)

@@ -99,9 +99,9 @@ def multiply_thin(first, last, scratch, like, thin, of_thin, wide, of_wide, c, f
             thin_row, wide_row = pixel_at(thin, of_thin, n, i * step, 0), pixel_at(wide, of_wide, n, i + 1, 1)
             for e in range(few):
                 for v in range(0, channels, WIDE):
-                    add_row(like, thin_row + e * size, of_thin.row, of_thin.pixel, step * of_thin.pixel,
-                            wide_row + v * size, of_wide.pixel, width,
-                            to + 4 * (9 * channels * e + v), 4 * channels)
+                    add_row(like, thin=thin_row + e * size, thin_row=of_thin.row, thin_pixel=of_thin.pixel,
+                            thin_step=step * of_thin.pixel, wide=wide_row + v * size, wide_pixel=of_wide.pixel,
+                            width=width, c=to + 4 * (9 * channels * e + v), c_row=4 * channels)
 
 
 def thin_gradient(thin: Image, wide: Image, shape: tuple[int, ...], stride: int = 1) -> np.ndarray:
@@ -109,6 +109,7 @@ def thin_gradient(thin: Image, wide: Image, shape: tuple[int, ...], stride: int 
     n, height, width, channels = shape
     few, bands = thin.channels, min(BANDS, height)
     c = np.empty((n * bands, few, 9, channels), np.float32)
-    launch(multiply_thin, n * bands, 0, LIKE[thin.dtype], thin.start, thin.strides, wide.start, wide.strides,
-           address(c), few, channels, stride, height, width, bands)
+    launch(multiply_thin, n * bands, 0, like=LIKE[thin.dtype], thin=thin.start, of_thin=thin.strides, wide=wide.start,
+           of_wide=wide.strides, c=address(c), few=few, channels=channels, step=stride, height=height, width=width,
+           bands=bands)
     return c.sum(0)

@@ -114,11 +114,11 @@ def multiply_few_inputs(first, last, scratch, like_x, like_y, x, of_x, few, stri
             for v in range(0, filled, LANES):
                 b, weights = load(FLOAT, bias + 4 * v), w + 4 * v
                 if in_registers:
-                    spread_row(like_y, few, masked, scratch, row, stride, weights, 4 * filled, b, floor,
-                               to + v * size_y, of_y.pixel, pixels)
+                    spread_row(like_y, few, masked, x=scratch, x_row=row, stride=stride, w=weights, w_row=4 * filled,
+                               bias=b, floor=floor, y=to + v * size_y, y_pixel=of_y.pixel, width=pixels)
                 else:
-                    spread_row(FLOAT, few, False, scratch, row, stride, weights, 4 * filled, b, splat(-np.inf),
-                               sums + 4 * v, 4 * filled, pixels)
+                    spread_row(FLOAT, few, False, x=scratch, x_row=row, stride=stride, w=weights, w_row=4 * filled,
+                               bias=b, floor=splat(-np.inf), y=sums + 4 * v, y_pixel=4 * filled, width=pixels)
             if not in_registers:
                 for t in range(pixels):
                     for v in range(0, outputs, LANES):
@@ -132,9 +132,9 @@ def few_inputs(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activat
     b = np.zeros(filled, np.float32)
     b[:cout] = bias
     scratch = 3 * row_bytes.py_func(x.channels, stride) + 4 * filled * SEGMENT
-    launch(multiply_few_inputs, n * height, scratch, LIKE[x.dtype], LIKE[y.dtype], x.start, x.strides, x.channels,
-           stride, address(w), address(b), address(y),
-           Output(strides(y), height, width, cout, activation=activation))
+    launch(multiply_few_inputs, n * height, scratch, like_x=LIKE[x.dtype], like_y=LIKE[y.dtype], x=x.start,
+           of_x=x.strides, few=x.channels, stride=stride, w=address(w), bias=address(b), y=address(y),
+           out=Output(strides(y), height, width, cout, activation=activation))
 
 
 def few_inputs_weights(w: np.ndarray) -> np.ndarray:

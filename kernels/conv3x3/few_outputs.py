@@ -120,22 +120,23 @@ def multiply_few_outputs(first, last, scratch, like_x, like_y, x, of_x, channels
     """of_x: strides; step: elements of w in a vector; out: an Output, pixels of which follow each other in a row.
     Unit: a row of y."""
     size_x, size_y, filled = size_of(like_x), size_of(like_y), -(-channels // step) * step
-    b, few, x_step, size_w = load(FLOAT, bias), out.channels, stride * of_x.pixel, 4 * LANES // step
+    b, c, few, x_step = load(FLOAT, bias), scratch, out.channels, stride * of_x.pixel
+    size_w = 4 * LANES // step
+    w_row = filled * size_w
     for unit in range(first, last):
         n, i = unit // out.height, unit % out.height
         for j in range(0, out.width, SEGMENT):
             pixels = min(SEGMENT, out.width - j)
             at = pixel_at(x, of_x, n, i * stride, j * stride)
             for v in range(0, channels, step):
+                x_v, w_v, left = at + v * size_x, w + v * size_w, channels - v
                 if few == 1:
-                    dots_1(like_x, at + v * size_x, of_x.row, of_x.pixel, x_step, channels - v, w + v * size_w,
-                           filled * size_w, scratch, v, pixels)
+                    dots_1(like_x, x_v, of_x.row, of_x.pixel, x_step, left, w_v, w_row, c, accumulate=v, width=pixels)
                 else:
-                    dots_2(like_x, at + v * size_x, of_x.row, of_x.pixel, x_step, channels - v, w + v * size_w,
-                           filled * size_w, scratch, v, pixels)
+                    dots_2(like_x, x_v, of_x.row, of_x.pixel, x_step, left, w_v, w_row, c, accumulate=v, width=pixels)
             to = pixel_at(y, out.strides, n, i, j)
             for e in range(0, pixels * few, LANES):
-                total = sums_across(scratch + 4 * LANES * e) + b
+                total = sums_across(c + 4 * LANES * e) + b
                 finish_part(like_y, total, to + e * size_y, pixels * few - e, out.activation)
 
 
@@ -147,9 +148,10 @@ def few_outputs(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activa
         rows[...] = y
     b = np.empty(LANES, np.float32)
     b.reshape(-1, few)[...] = bias
-    launch(multiply_few_outputs, n * height, 4 * LANES * (SEGMENT * few + LANES), LIKE[x.dtype], LIKE[y.dtype],
-           x.start, x.strides, x.channels, stride, address(w), 4 * LANES // w.itemsize, address(b), address(rows),
-           Output(strides(rows), height, width, few, activation=activation))
+    launch(multiply_few_outputs, n * height, 4 * LANES * (SEGMENT * few + LANES), like_x=LIKE[x.dtype],
+           like_y=LIKE[y.dtype], x=x.start, of_x=x.strides, channels=x.channels, stride=stride, w=address(w),
+           step=4 * LANES // w.itemsize, bias=address(b), y=address(rows),
+           out=Output(strides(rows), height, width, few, activation=activation))
     if rows is not y:
         y[...] = rows
 

@@ -156,7 +156,7 @@ def transform_block(algorithm, like_x, kind, x, of_x, cin, tiles, t0, rows, to, 
     n, i, j = tile_of(t0, tiles)
     for t in range(rows):
         corner = pixel_at(x, of_x, n, start + i * step, start + j * step)
-        n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
+        n, i, j = advance(n, i, j, tiles.down, tiles.across)
         for e in range(0, cin, LANES):
             at = to + (t * cin + e) * size_of(kind)
             of_input(algorithm, like_x, kind, corner + e * size_of(like_x), of_x.row, of_x.pixel, at, plane)
@@ -191,7 +191,7 @@ def finish_block(algorithm, like_y, c, c_plane, bias, y, out, tiles, t0, rows, p
         to = pixel_at(y, of_y, n, i * m, j * m)
         height, width = out.height - i * m, out.width - j * m
         inside = height >= m and width >= m
-        n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
+        n, i, j = advance(n, i, j, tiles.down, tiles.across)
         for o in range(panel * PANEL, min((panel + 1) * PANEL, out.channels), LANES):
             at_c, at_y = c + t * STEP + 4 * (o - panel * PANEL), to + o * size_of(like_y)
             b = load(FLOAT, bias + 4 * o)
@@ -229,10 +229,10 @@ def multiply_tiles(first, last, scratch, algorithm, like_x, kind, like_y, x, of_
                 for _ in range(share(rows, p, planes) * ahead, share(rows, p + 1, planes) * ahead):
                     to = pixel_at(y, out.strides, n, i * m, j * m)
                     fetch_tile(m, to + panel * PANEL * size_of(like_y), out.strides)
-                    n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
+                    n, i, j = advance(n, i, j, tiles.down, tiles.across)
                 weights = u + (panel * planes + p) * steps * STEP
                 multiply(kind, scratch + p * v_plane, v_row, rows, out.channels - panel * PANEL, steps, weights,
-                         c + p * c_plane, 0)
+                         c + p * c_plane, accumulate=0)
             finish_block(algorithm, like_y, c, c_plane, bias, y, out, tiles, t0, rows, panel, square)
 
 
@@ -255,6 +255,7 @@ def convolve(x, algorithm, u, bias, y, activation=NONE):
     units = units_of(tiles, planes, v_row, cout)
     inputs, products = units.block * v_row + GAP, (units.block + 3) * STEP + GAP  # bytes of a plane
     scratch = planes * (inputs + products) + 3 * v_row + algorithm.m**2 * 4 * LANES
-    launch(multiply_tiles, units.blocks * units.groups, scratch, algorithm, LIKE[x.dtype], LIKE[kind], LIKE[y.dtype],
-           x.start, x.strides, x.channels, address(u), address(bias), address(y),
-           Output(strides(y), height, width, cout, activation=activation), tiles, units)
+    launch(multiply_tiles, units.blocks * units.groups, scratch, algorithm=algorithm, like_x=LIKE[x.dtype],
+           kind=LIKE[kind], like_y=LIKE[y.dtype], x=x.start, of_x=x.strides, cin=x.channels, u=address(u),
+           bias=address(bias), y=address(y), out=Output(strides(y), height, width, cout, activation=activation),
+           tiles=tiles, units=units)

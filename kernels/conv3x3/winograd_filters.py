@@ -83,8 +83,8 @@ def filters(prepared, algorithm):
 def write_filters(w, u, algorithm):
     """U of w in the memory u."""
     (cin, cout), kind = w.shape[2:], arithmetic(w.dtype)
-    launch(transform_filters, panels(cout) * cin // LANES, 0, algorithm, LIKE[w.dtype], LIKE[kind], address(w),
-           address(u), cin, cout, panel_bytes(cin, kind))
+    launch(transform_filters, panels(cout) * cin // LANES, 0, algorithm=algorithm, like_w=LIKE[w.dtype],
+           kind=LIKE[kind], w=address(w), u=address(u), cin=cin, cout=cout, plane=panel_bytes(cin, kind))
     return u
 
 
@@ -93,6 +93,7 @@ def filters_of_dx(w, algorithm):
     (cin, cout), kind, planes = w.shape[2:], arithmetic(w.dtype), algorithm.p**2
     plane, turned = panel_bytes(cout, kind), algorithm is not STRIDE2_DX
     u = workspace("filters", panels(cin) * planes * plane)
-    launch(transform_transposed, panels(cin) * -(-cout * kind.itemsize // LINE), planes * TILE, algorithm,
-           LIKE[w.dtype], LIKE[kind], address(w), address(u), cin, cout, plane, int(turned))
+    launch(transform_transposed, panels(cin) * -(-cout * kind.itemsize // LINE), planes * TILE, algorithm=algorithm,
+           like_w=LIKE[w.dtype], kind=LIKE[kind], w=address(w), u=address(u), cin=cin, cout=cout, plane=plane,
+           turned=int(turned))
     return u

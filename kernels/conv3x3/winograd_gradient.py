@@ -76,9 +76,9 @@ def transform_tiles(matrix_of):
             to_e = element_at(to, e, width, line * steps)
             for t in range(t0, t1, 2):
                 x0 = corner(t, tiles, step, n, i, j, x + e * size, of_x, beyond)
-                n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
+                n, i, j = advance(n, i, j, tiles.down, tiles.across)
                 x1 = corner(t + 1, tiles, step, n, i, j, x + e * size, of_x, beyond)
-                n, i, j = advance(n, i, j, 1, tiles.down, tiles.across)
+                n, i, j = advance(n, i, j, tiles.down, tiles.across)
                 of_pair(algorithm, kind, like, x0, x1, of_x.row, of_x.pixel, to_e, plane, line)
                 to_e += 2 // per_step * line
 
@@ -98,16 +98,16 @@ def transform_row(algorithm, c, plane, c_panel, n, dw, tap):
 
 
 @inlined
-def multiply_block(kind, planes, rows, columns, steps, v, v_plane, d, d_plane, c, c_plane, c_panel, more):
+def multiply_block(kind, planes, rows, columns, steps, v, v_plane, d, d_plane, c, c_plane, c_panel, accumulate):
     """Adds the products of a block of transformed tiles, v of x and d of dz, to all planes of c; overwrites it where
-    `more` is 0."""
+    `accumulate` is 0."""
     count = -(-columns // PANEL)
     for plane_panel in range(planes * count):
         p, panel = plane_panel // count, plane_panel % count
         b, to = d + p * d_plane + panel * steps * STEP, c + p * c_plane + panel * c_panel
         for row in range(0, rows, STEP_ROWS):
             a = element_at(v + p * v_plane, row, COLUMN, LINE * steps)
-            tile_of_steps(kind, a, LINE, steps, b, to + row * STEP, STEP, more)
+            tile_of_steps(kind, a, LINE, steps, b, to + row * STEP, STEP, accumulate)
 
 
 @compiled
@@ -131,12 +131,12 @@ def multiply_slices(first, last, scratch, algorithm, like_x, kind, x, of_x, dz, 
         sums = c + unit * planes * c_plane if splits > 1 else d + planes * d_plane
         for t0 in range(begin, end, slices.block):
             t1 = min(t0 + slices.block, end)
-            of_input(algorithm, kind, like_x, x + i * size, of_x, x, algorithm.step, rows, COLUMN, tiles, t0, t1, v,
-                     v_plane)
-            of_gradient(algorithm, kind, like_x, pixels + o * size, of_dz, zeros, algorithm.m, columns, PANEL, tiles,
-                        t0, t1, d, d_plane)
-            multiply_block(kind, planes, rows, columns, (t1 - t0) // per_step, v, v_plane, d, d_plane, sums, c_plane,
-                           c_panel, t0 - begin)
+            of_input(algorithm, kind, like_x, x + i * size, of_x, beyond=x, step=algorithm.step, channels=rows,
+                     width=COLUMN, tiles=tiles, t0=t0, t1=t1, to=v, plane=v_plane)
+            of_gradient(algorithm, kind, like_x, pixels + o * size, of_dz, beyond=zeros, step=algorithm.m,
+                        channels=columns, width=PANEL, tiles=tiles, t0=t0, t1=t1, to=d, plane=d_plane)
+            multiply_block(kind, planes, rows, columns, (t1 - t0) // per_step, v, v_plane, d, d_plane, c=sums,
+                           c_plane=c_plane, c_panel=c_panel, accumulate=t0 - begin)
         for row in range(rows if splits == 1 else 0):
             to_dw = dw + 4 * ((i + row) * cout + o)
             transform_row(algorithm, sums + row * STEP, c_plane, c_panel, columns, to_dw, 4 * cin * cout)
@@ -182,7 +182,8 @@ def filter_gradient(x, dz, algorithm, y_shape, dw):
     c = address(workspace("product", units * sums)) if slices.splits > 1 else 0
     scratch = planes * ((slices.rows + slices.columns) * slices.block * kind.itemsize + 2 * ODD) + sums
     zeros = dz.start + y_shape[0] * dz.strides.image  # where the images end
-    launch(multiply_slices, units, scratch, algorithm, LIKE[x.dtype], LIKE[kind], x.start, x.strides, dz.start,
-           dz.strides, zeros, c, address(dw), cin, cout, tiles, slices)
+    launch(multiply_slices, units, scratch, algorithm=algorithm, like_x=LIKE[x.dtype], kind=LIKE[kind], x=x.start,
+           of_x=x.strides, dz=dz.start, of_dz=dz.strides, zeros=zeros, c=c, dw=address(dw), cin=cin, cout=cout,
+           tiles=tiles, slices=slices)
     if slices.splits > 1:
-        launch(transform_sums, cin, 0, algorithm, c, address(dw), cin, cout, slices)
+        launch(transform_sums, cin, 0, algorithm=algorithm, c=c, dw=address(dw), cin=cin, cout=cout, slices=slices)

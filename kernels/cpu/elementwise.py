@@ -133,15 +133,17 @@ def output_gradient(dy, y, activation, dtype, border=True):
     sums = np.zeros((n, size.bands, c), np.float32)
     dz = whole(dy) if border and activation == NONE and dy.dtype == dtype else None
     if dz:
-        launch(sum_pixels, n * size.bands, 0, LIKE[dtype], dz.start, dz.strides, address(sums), size)
+        launch(sum_pixels, n * size.bands, 0, like_dz=LIKE[dtype], dz=dz.start, of_dz=dz.strides, sums=address(sums),
+               size=size)
         return dz, sums.sum(1)
     dy, y = (a if a.strides[3] == a.itemsize or c == 1 else np.ascontiguousarray(a) for a in (dy, y))
     row = (-(-w // 4) * 4 + 2 if border else w) * pixel
     image = row * (-(-h // 4) * 4 + 2 if border else h)
     memory = address(workspace("dz", n * image + SPARE_ROWS * row))
     dz = Image(memory, Strides(image, row, pixel), channels=c, dtype=dtype, border=size.border, memory=None)
-    launch(differentiate, n * size.bands, 4 * LANES, LIKE[dy.dtype], LIKE[y.dtype], LIKE[dtype], address(dy),
-           strides(dy), address(y), strides(y), dz.start, dz.strides, address(sums), activation, size)
+    launch(differentiate, n * size.bands, 4 * LANES, like_dy=LIKE[dy.dtype], like_y=LIKE[y.dtype], like_dz=LIKE[dtype],
+           dy=address(dy), of_dy=strides(dy), y=address(y), of_y=strides(y), dz=dz.start, of_dz=dz.strides,
+           sums=address(sums), activation=activation, size=size)
     return dz, sums.sum(1)
 
 
@@ -152,8 +154,8 @@ def add(total: np.ndarray, x: np.ndarray) -> None:
         total += x
         return
     n, height, width, channels = total.shape
-    launch(add_rows, n * height, 0, LIKE[total.dtype], LIKE[x.dtype], address(total), strides(total), address(x),
-           strides(x), height, width, channels)
+    launch(add_rows, n * height, 0, like=LIKE[total.dtype], like_x=LIKE[x.dtype], total=address(total),
+           of_total=strides(total), x=address(x), of_x=strides(x), height=height, width=width, channels=channels)
 
 
 @compiled

@@ -145,10 +145,10 @@ def gradient_over_windows(x: Image, dz: Image, grid: Grid, phases: tuple[Phase, 
     for t0 in range(0, anchors, most):
         count = min(most, anchors - t0)
         block = Block(t0, count, steps=-(-count // 4) * 4 // per_step)
-        launch(pack_gradient, -(-count // 4), 0, LIKE[dz.dtype], LIKE[kind], dz.start, b, outputs, block, dz_at,
-               phase_at)
-        launch(multiply_runs, len(units), 4 * PIECE * block.steps, LIKE[x.dtype], LIKE[kind], x.start, b, address(c),
-               c.strides[0], outputs, block, x_at, units)
+        launch(pack_gradient, -(-count // 4), 0, like_dz=LIKE[dz.dtype], like_a=LIKE[kind], dz=dz.start, b=b,
+               outputs=outputs, block=block, anchors=dz_at, phases=phase_at)
+        launch(multiply_runs, len(units), 4 * PIECE * block.steps, like_x=LIKE[x.dtype], like_a=LIKE[kind], x=x.start,
+               b=b, c=address(c), c_row=c.strides[0], outputs=outputs, block=block, anchors=x_at, units=units)
     to = 0
     for rows_of_run in rows_of_runs if c is not dw else ():
         part = c[rows_of_run, :outputs]

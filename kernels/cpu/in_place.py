@@ -54,7 +54,7 @@ def multiply_in_place(first, last, scratch, like, like_y, x, of_x, b, bias, y, o
                         row, column, steps = runs[phase, number, 0], runs[phase, number, 1], runs[phase, number, 2]
                         if steps:
                             at = corner + row * of_x.row + column * of_x.pixel
-                            multiply(like, at, a_row, grid.width, left, steps, weights, c, number)
+                            multiply(like, at, a_row, grid.width, left, steps, weights, c, accumulate=number)
                             weights += steps * STEP
                     if i * scale + p < out.height:
                         to = pixel_at(y, out.strides, n, i * scale + p, q) + o * size_of(like_y)

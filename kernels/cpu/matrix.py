@@ -230,8 +230,8 @@ def packed(w, groups, out=None, transposed=False):
     where = address(b)
     for taps, alike in groupby(groups, len):
         table = np.array(list(alike), np.int64)
-        launch(kernel, len(table) * panels(width), 4 * LANES * LANES, LIKE[w.dtype], LIKE[kind], address(w), shape,
-               table, where)
+        launch(kernel, len(table) * panels(width), 4 * LANES * LANES, like_w=LIKE[w.dtype], like_b=LIKE[kind],
+               w=address(w), shape=shape, groups=table, b=where)
         where += len(table) * taps * per_tap
     return b
 

@@ -43,7 +43,8 @@ def rows_of(x: Image, rows: int) -> tuple[int, int]:
     kind, filled = arithmetic(x.dtype), slot(x.channels)
     a_row = row_bytes.py_func(filled * kind.itemsize)
     a = address(workspace("rows", (rows + 3) * a_row))
-    launch(pack_rows, rows, 0, LIKE[x.dtype], LIKE[kind], x.start, x.strides.image, x.channels, filled, a, a_row)
+    launch(pack_rows, rows, 0, like_x=LIKE[x.dtype], kind=LIKE[kind], x=x.start, x_row=x.strides.image,
+           channels=x.channels, filled=filled, a=a, a_row=a_row)
     return a, a_row
 
 
@@ -56,7 +57,7 @@ def multiply_transposed(first, last, scratch, like_w, kind, like_dx, a, a_row, r
     c = packed + one_panel
     for p in range(first, last):
         pack_transposed(p, p + 1, scratch, like_w, kind, w, shape, one_tap, packed - p * one_panel)
-        multiply(kind, a, a_row, rows, cin - p * PANEL, one_panel // STEP, packed, c, 0)
+        multiply(kind, a, a_row, rows, cin - p * PANEL, one_panel // STEP, packed, c, accumulate=0)
         for r in range(rows):
             to = dx + r * dx_row + p * PANEL * size_of(like_dx)
             finish_row(like_dx, c + r * STEP, zeros, to, min(PANEL, cin - p * PANEL), NONE)
@@ -68,8 +69,9 @@ def transposed_product(dz: Image, w: np.ndarray, dx: np.ndarray) -> None:
     filled, zeros = slot(cout), np.zeros(PANEL, np.float32)
     a, a_row = rows_of(dz, rows)
     scratch = (rows + 3) * STEP + 4 * LANES * LANES + panel_bytes(filled, kind)
-    launch(multiply_transposed, panels(cin), scratch, LIKE[w.dtype], LIKE[kind], LIKE[dx.dtype], a, a_row, rows,
-           address(w), Weights(cin, cout, filled), address(zeros), address(dx), dx.strides[0], ONE_TAP)
+    launch(multiply_transposed, panels(cin), scratch, like_w=LIKE[w.dtype], kind=LIKE[kind], like_dx=LIKE[dx.dtype],
+           a=a, a_row=a_row, rows=rows, w=address(w), shape=Weights(cin, cout, filled), zeros=address(zeros),
+           dx=address(dx), dx_row=dx.strides[0], one_tap=ONE_TAP)
 
 
 @compiled
@@ -84,7 +86,7 @@ def multiply_packing(first, last, scratch, like_w, kind, like_y, a, a_row, rows,
             here = Weights(min(chunk, shape.rows - r), cout, min(chunk, shape.slot - r))
             steps, part = here.slot * size // 4, w + size_of(like_w) * r * cout
             pack_panels(p, p + 1, scratch, like_w, kind, part, here, one_tap, scratch - p * steps * STEP)
-            multiply(kind, a + r * size, a_row, rows, cout - p * PANEL, steps, scratch, c, r)
+            multiply(kind, a + r * size, a_row, rows, cout - p * PANEL, steps, scratch, c, accumulate=r)
         for r in range(rows):
             to = y + r * y_row + p * PANEL * size_of(like_y)
             finish_row(like_y, c + r * STEP, bias + 4 * p * PANEL, to, min(PANEL, cout - p * PANEL), activation)
@@ -94,6 +96,6 @@ def product(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation
     """y = act(bias + x w) of a few rows."""
     (cin, cout), rows, kind = w.shape, len(y), arithmetic(w.dtype)
     a, a_row = rows_of(x, rows)
-    launch(multiply_packing, panels(cout), (rows + 3 + STEPS_BLOCK) * STEP, LIKE[w.dtype], LIKE[kind], LIKE[y.dtype], a,
-           a_row, rows, address(w), Weights(cin, cout, slot(cin)), address(bias), address(y), y.strides[0], activation,
-           ONE_TAP)
+    launch(multiply_packing, panels(cout), (rows + 3 + STEPS_BLOCK) * STEP, like_w=LIKE[w.dtype], kind=LIKE[kind],
+           like_y=LIKE[y.dtype], a=a, a_row=a_row, rows=rows, w=address(w), shape=Weights(cin, cout, slot(cin)),
+           bias=address(bias), y=address(y), y_row=y.strides[0], activation=activation, one_tap=ONE_TAP)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -62,8 +63,10 @@ LOCAL = threading.local()
 PIECES = 16  # a thread, at most: they are taken for next to nothing
 
 
-def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
-    """Runs `kernel(first, last, scratch address, *arguments)` over all units, `scratch` bytes a thread."""
+def launch(kernel: Any, units: int, scratch: int, /, *arguments: Any, **named: Any) -> None:
+    """Runs `kernel(first, last, scratch address, *arguments, **named)` over all units, `scratch` bytes a thread."""
+    if named:
+        arguments += in_order(kernel, len(arguments), named)
     if rehearsing():
         LOCAL.noted.append((kernel, tuple(map(numba.typeof, (0, 0, 0, *arguments)))))
         return
@@ -75,6 +78,20 @@ def launch(kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
         if Pool.helpers is None:
             Pool.helpers = import_module(f"ltbc.kernels.cpu.{Pool.kind}").Helpers(Pool.size - 1)
         Pool.helpers.run(kernel, units, min(units, PIECES * Pool.size), own, scratch, arguments)
+
+
+def in_order(kernel: Any, given: int, named: dict[str, Any]) -> tuple:
+    """Values of the arguments that follow (first, last, scratch) and so many given ones."""
+    names = names_of(kernel)[given:]
+    if named.keys() != set(names):
+        raise TypeError(f"cpu: {kernel.py_func.__name__} takes {', '.join(names)}, got {', '.join(named)}")
+    return tuple(named[name] for name in names)
+
+
+@cache
+def names_of(kernel: Any) -> tuple[str, ...]:
+    code = kernel.py_func.__code__
+    return code.co_varnames[3 : code.co_argcount]
 
 
 @contextmanager

@@ -92,11 +92,11 @@ def gather(like_x, like_a, x, of_x, rows, row, a):
 
 
 @inlined
-def advance(n, i, j, step, height, width):
+def advance(n, i, j, height, width):
     """The position after (n, i, j) in an image batch: divisions would cost more than the loops around them."""
-    j += step
+    j += 1
     if j >= width:
-        i, j = i + step, 0
+        i, j = i + 1, 0
         if i >= height:
             n, i = n + 1, 0
     return n, i, j
@@ -131,7 +131,7 @@ def gather_block(like_x, like_a, x, of_x, grid, row, t0, rows, a, a_row):
     for t in range(rows):
         corner = pixel_at(x, of_x, n, i * grid.stride + grid.start, j * grid.stride + grid.start)
         gather(like_x, like_a, corner, of_x, grid.size, row, a + t * a_row)
-        n, i, j = advance(n, i, j, 1, grid.height, grid.width)
+        n, i, j = advance(n, i, j, grid.height, grid.width)
 
 
 @inlined
@@ -144,7 +144,7 @@ def finish_block(like_y, c, bias, y, out, grid, t0, rows, p, q, o):
             to = pixel_at(y, out.strides, n, y_i, y_j) + o * size_of(like_y)
             from_bias = bias + n * out.bias_image + 4 * o
             finish_row(like_y, c + STEP * t, from_bias, to, min(PANEL, out.channels - o), out.activation)
-        n, i, j = advance(n, i, j, 1, grid.height, grid.width)
+        n, i, j = advance(n, i, j, grid.height, grid.width)
 
 
 @compiled
@@ -165,10 +165,10 @@ def multiply_windows(first, last, scratch, like_x, like_a, like_y, x, of_x, b, b
             for phase in range(phases.shape[0]):
                 p, q, where, panel_size, first_tap, taps, second_tap, more_taps = phases[phase]
                 weights, steps = b + where + panel * panel_size, taps * tap_bytes // 4
-                multiply(like_a, a + first_tap * tap_bytes, a_row, rows, left, steps, weights, c, 0)
+                multiply(like_a, a + first_tap * tap_bytes, a_row, rows, left, steps, weights, c, accumulate=0)
                 if more_taps:
                     weights, steps = weights + steps * STEP, more_taps * tap_bytes // 4
-                    multiply(like_a, a + second_tap * tap_bytes, a_row, rows, left, steps, weights, c, 1)
+                    multiply(like_a, a + second_tap * tap_bytes, a_row, rows, left, steps, weights, c, accumulate=1)
                 finish_block(like_y, c, bias, y, out, grid, t0, rows, p, q, o)
 
 
@@ -228,18 +228,19 @@ def multiply_over_windows(
     taps, channels = (1, grid.size * x.channels) if merged else (grid.size, x.channels)
     row = Gathered(taps, channels, slot(channels))
     table = phase_table(phases, grid.size, merged, row.slot, outputs, kind)
-    places = LIKE[y.dtype], x.start, x.strides, address(b), address(bias), address(y), out, grid
+    both = {"like_y": LIKE[y.dtype], "x": x.start, "of_x": x.strides, "b": address(b), "bias": address(bias),
+            "y": address(y), "out": out, "grid": grid, "phases": table}
     if kind == x.dtype and row.slot == channels and fills_tiles(grid.width):
         block = block_rows(grid.images * grid.height, grid.width, 16 * threads())
         blocks = -(-grid.images * grid.height // block)
         units = Units(block, panel_groups(outputs, blocks))
-        launch(multiply_in_place, blocks * units.groups, (grid.width + 3) * STEP, LIKE[kind], *places, units, table,
-               run_table(phases, x.channels * x.dtype.itemsize))
+        launch(multiply_in_place, blocks * units.groups, (grid.width + 3) * STEP, like=LIKE[kind], units=units,
+               runs=run_table(phases, x.channels * x.dtype.itemsize), **both)
         return
     a_row = row_bytes.py_func(grid.size * taps * row.slot * kind.itemsize)
     anchors = grid.images * grid.height * grid.width
     block = max(4, min(BLOCK_BYTES // a_row // FULL * FULL or FULL, -(-anchors // threads()), 8 * FULL))
     blocks = -(-anchors // block)
     units = Units(block, panel_groups(outputs, blocks))
-    launch(multiply_windows, blocks * units.groups, (block + 3) * (a_row + STEP), LIKE[x.dtype], LIKE[kind], *places,
-           row, units, table)
+    launch(multiply_windows, blocks * units.groups, (block + 3) * (a_row + STEP), like_x=LIKE[x.dtype],
+           like_a=LIKE[kind], row=row, units=units, **both)

@@ -1,6 +1,6 @@
 """Four phases of 2x2 windows, parts of one 3x3 window of x; the data gradient is one 4x4 window of dz at stride 2.
 
-The summed weights v of the contract's equation (2) are kept as [p, q, u, v, Cin, Cout]: 16 taps, numbered by `number`.
+The summed weights v of the contract's equation (2) are kept as [p, q, u, t, Cin, Cout]: 16 taps, numbered by `number`.
 """
 
 from itertools import product
@@ -22,27 +22,27 @@ from ltbc.kernels.upsample2x_conv3x3 import ROW_SETS
 BOTH = (0, 1)
 
 
-def number(p, q, u, v):
-    """Of the tap v_pq[u, v]."""
-    return ((2 * p + q) * 2 + u) * 2 + v
+def number(p, q, u, t):
+    """Of the tap v_pq[u, t]."""
+    return ((2 * p + q) * 2 + u) * 2 + t
 
 
-# Equation (1): the pixel (2i + p, 2j + q) of y sees the rows i + p + u - 1 of x and the columns j + q + v - 1. The
-# corner of anchor (i, j)'s window is x's pixel (i - 1, j - 1). So u = 0, 1 are two runs, of v = 0, 1 each.
+# Equation (1): the pixel (2i + p, 2j + q) of y sees the rows i + p + u - 1 of x and the columns j + q + t - 1. The
+# corner of anchor (i, j)'s window is x's pixel (i - 1, j - 1). So u = 0, 1 are two runs, of t = 0, 1 each.
 PHASES = tuple(
     Phase(p, q, runs=tuple(Run(row=p + u, column=q, taps=2) for u in BOTH)) for p, q in product(BOTH, BOTH)
 )
-PHASE_TAPS = [[number(p, q, u, v) for u, v in product(BOTH, BOTH)] for p, q in product(BOTH, BOTH)]
+PHASE_TAPS = [[number(p, q, u, t) for u, t in product(BOTH, BOTH)] for p, q in product(BOTH, BOTH)]
 
-# Equation (10) of the README: dx[h] sees the rows 2h - 1 .. 2h + 2 of dz, which are of these phases p and met v_p[u]
+# (c) of the README: dx[h] sees the rows 2h - 1 .. 2h + 2 of dz, which are of these phases p and met v_p[u]
 WINDOW = whole_window(size=4)
 ROWS_PU = (1, 1), (0, 1), (1, 0), (0, 0)
-WINDOW_TAPS = [[number(p, q, u, v) for (p, u), (q, v) in product(ROWS_PU, ROWS_PU)]]
+WINDOW_TAPS = [[number(p, q, u, t) for (p, u), (q, t) in product(ROWS_PU, ROWS_PU)]]
 
 SUMS = np.full((16, 4), -1)  # the taps 3r + s of w that each tap of v sums, then -1
-for p, q, u, v in product(BOTH, repeat=4):
-    taps = [3 * r + s for r, s in product(ROW_SETS[p][u], ROW_SETS[q][v])]
-    SUMS[number(p, q, u, v), : len(taps)] = taps
+for p, q, u, t in product(BOTH, repeat=4):
+    taps = [3 * r + s for r, s in product(ROW_SETS[p][u], ROW_SETS[q][t])]
+    SUMS[number(p, q, u, t), : len(taps)] = taps
 SPREAD = np.array([[k for k in range(16) if tap in SUMS[k]] for tap in range(9)])  # and the ones that hold a tap of w
 
 
@@ -96,8 +96,8 @@ def summed(w, old):
 def add_taps(source, table, result):
     """Each tap of the result as the sum of the taps of the source that the table names."""
     elements = source.shape[-2] * source.shape[-1]
-    launch(add_tap, len(table), 0, LIKE[source.dtype], LIKE[result.dtype], address(source), address(result), table,
-           elements)
+    launch(add_tap, len(table), 0, like_source=LIKE[source.dtype], like_result=LIKE[result.dtype],
+           source=address(source), result=address(result), table=table, elements=elements)
 
 
 @compiled

@@ -83,9 +83,9 @@ def test_the_numbers_lie_where_the_table_says(title, monkeypatch):
     x, w = case(dtype)
     launched = []
 
-    def launch(kernel, units, scratch, *arguments):
+    def launch(kernel, units, scratch, /, **arguments):
         launched.append((kernel, units, arguments))
-        threads.launch(kernel, units, scratch, *arguments)
+        threads.launch(kernel, units, scratch, **arguments)
 
     monkeypatch.setattr(windows, "launch", launch)
     before = threads.threads()
@@ -98,8 +98,7 @@ def test_the_numbers_lie_where_the_table_says(title, monkeypatch):
         threads.set_threads(before)
     assert conv3x3.method(dtype, 1, CIN, COUT, (N, H, W), backend="cpu").y == "windows"
     assert [(kernel, units) for kernel, units, _ in launched] == [(in_place.multiply_in_place, H)] * 3
-    names = in_place.multiply_in_place.py_func.__code__.co_varnames[3:]
-    arguments = dict(zip(names, launched[-1][2]))
+    arguments = launched[-1][2]
     assert arguments["runs"][0, R].tolist() == [R, 0, int(told["steps of a row of the window"])]
     assert arguments["phases"][0, 3] == int(told["bytes of a panel"])
     in_x = int(told["x[0,3,5,2] lies so many bytes from the border's first pixel"])
@@ -193,3 +192,14 @@ def test_the_lines_that_are_quoted():
         assert line.strip() in sources, line
     shown = TEXT[TEXT.index(example) - len("```python\n"):]
     assert differences(shown) == []
+
+
+def test_equations_that_kernels_name():
+    """Where a cpu file names equations "of the README", its folder's has them."""
+    found = 0
+    for path in ROOT.glob("kernels/*/*.py"):
+        named = re.findall(r"((?:\(\w+\)(?: and |, )?)+) of the README", " ".join(path.read_text().split("\n# ")))
+        for name in re.findall(r"\((\w+)\)", "".join(named)):
+            found += 1
+            assert re.search(rf"\({name}\)$", (path.parent / "README.md").read_text(), re.MULTILINE), (name, path)
+    assert found >= 4

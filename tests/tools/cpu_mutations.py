@@ -37,8 +37,8 @@ MUTATIONS = [
     ),
     *of(
         "cpu/rows",
-        ("the last part of a reduction only", "rows, cout - p * PANEL, steps, scratch, c, r)",
-         "rows, cout - p * PANEL, steps, scratch, c, 0)", f"{L}test_large[linear-sizes8-float32]"),
+        ("the last part of a reduction only", "rows, cout - p * PANEL, steps, scratch, c, accumulate=r)",
+         "rows, cout - p * PANEL, steps, scratch, c, accumulate=0)", f"{L}test_large[linear-sizes8-float32]"),
         ("the first panel's bias", "bias + 4 * p * PANEL", "bias", FEW_ROWS),
         ("rows filled up with what follows", "channels - e)", "filled - e)", FEW_ROWS),
     ),
@@ -56,7 +56,7 @@ MUTATIONS = [
         ("windows filled up with what follows", "* size_of(like_x), row.channels - c)", "* size_of(like_x), row.slot - c)",
          f"{V}test_nan_stays_within_its_windows[5-7-float32]"),
         ("rows of phases beyond an odd side", "if y_i < out.height and y_j", "if y_j", CONV),
-        ("the second segment only", "weights, c, 1)", "weights, c, 0)", CONV),
+        ("the second segment only", "weights, c, accumulate=1)", "weights, c, accumulate=0)", CONV),
         ("an image too long", "if i >= height:", "if i > height:", CONV),
         ("each image with the first one's bias", "bias.strides[0] if bias.ndim == 2 else 0", "0", FUSION),
         ("columns of later rows", "(run.row, run.column, ", "(run.row, 0, ", WIDTHS),
@@ -66,7 +66,7 @@ MUTATIONS = [
         ("a pixel too many of an odd width", "-(-(out.width - q) // scale)", "-(-out.width // scale)", WIDTHS),
         ("a row too many of an odd height", "if i * scale + p < out.height:", "if True:", WIDTHS),
         ("rows behind the last block", "range(first_row, min(first_row + units.block, rows))", "range(first_row, first_row + units.block)", WIDTHS),
-        ("parts of a window overwrite each other", "weights, c, number)", "weights, c, 0)", WIDTHS),
+        ("parts of a window overwrite each other", "weights, c, accumulate=number)", "weights, c, accumulate=0)", WIDTHS),
     ),
     *of(
         "cpu/gradient",
@@ -111,7 +111,7 @@ MUTATIONS = [
         "conv3x3/winograd_gradient",
         ("a part of the tiles left out", "range(1, slices.splits)", "range(1, slices.splits - 1)", PARTS),
         ("a tile behind the last", "if t < tiles.total else beyond", "if t <= tiles.total else beyond", PARTS),
-        ("the last block of tiles only", "c_panel, t0 - begin)", "c_panel, 0)", PARTS),
+        ("the last block of tiles only", "accumulate=t0 - begin)", "accumulate=0)", PARTS),
     ),
     *of(
         "conv3x3/cpu_few",
@@ -122,10 +122,8 @@ MUTATIONS = [
     *of(
         "conv3x3/few_outputs",
         ("pixels behind a row", "pixels * few - e, out.activation)", "LANES, out.activation)", FEW_OUTPUTS),
-        ("the last channels only", "dots_2(like_x, at + v * size_x, of_x.row, of_x.pixel, x_step, channels - v, w + v * "
-         "size_w,\n                           filled * size_w, scratch, v, pixels)",
-         "dots_2(like_x, at + v * size_x, of_x.row, of_x.pixel, x_step, channels - v, w + v * "
-         "size_w,\n                           filled * size_w, scratch, 0, pixels)", FEW_OUTPUTS),
+        ("the last channels only", "dots_2(like_x, x_v, of_x.row, of_x.pixel, x_step, left, w_v, w_row, c, accumulate=v,",
+         "dots_2(like_x, x_v, of_x.row, of_x.pixel, x_step, left, w_v, w_row, c, accumulate=0,", FEW_OUTPUTS),
     ),
     *of(
         "conv3x3/few_inputs",
@@ -135,7 +133,7 @@ MUTATIONS = [
     *of(
         "conv3x3/few",
         ("rows left out", "height * (band + 1) // bands", "height // bands * (band + 1)", FEW_INPUTS),
-        ("the next pixel whatever the stride", "of_thin.pixel, step * of_thin.pixel,", "of_thin.pixel, of_thin.pixel,", FEW_INPUTS),
+        ("the next pixel whatever the stride", "thin_step=step * of_thin.pixel", "thin_step=of_thin.pixel", FEW_INPUTS),
     ),
     *of(
         "upsample2x_conv3x3/cpu",

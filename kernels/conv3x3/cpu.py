@@ -13,7 +13,8 @@ from ltbc.kernels.conv3x3.winograd_filters import filters, filters_of_dx
 from ltbc.kernels.cpu.buffers import check_storage, deliver, image, result_buffer
 from ltbc.kernels.cpu.elementwise import output_gradient
 from ltbc.kernels.cpu.gradient import gradient_over_windows
-from ltbc.kernels.cpu.matrix import over, packed, prepare
+from ltbc.kernels.cpu.matrix import over
+from ltbc.kernels.cpu.packing import packed, prepare
 from ltbc.kernels.cpu.windows import Grid, Phase, Run, multiply_over_windows, whole_window
 
 WINDOW = whole_window(size=3)

@@ -8,18 +8,8 @@ import numpy as np
 from ltbc.kernels.cpu.buffers import Image, address, workspace
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL
-from ltbc.kernels.cpu.matrix import (
-    STEPS_BLOCK,
-    Weights,
-    arithmetic,
-    finish_row,
-    multiply,
-    pack_panels,
-    pack_transposed,
-    panel_bytes,
-    panels,
-    slot,
-)
+from ltbc.kernels.cpu.matrix import STEPS_BLOCK, arithmetic, finish_row, multiply, panel_bytes, panels, slot
+from ltbc.kernels.cpu.packing import Weights, pack_panels, pack_transposed
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.tile import STEP
 from ltbc.kernels.cpu.vector import NONE, load_part, size_of, store_part

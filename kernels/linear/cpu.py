@@ -6,7 +6,7 @@ from ltbc.kernels.arrays import ACTIVATIONS
 from ltbc.kernels.cpu.buffers import check_storage, deliver, matrix, result_buffer
 from ltbc.kernels.cpu.elementwise import output_gradient
 from ltbc.kernels.cpu.gradient import gradient_over_windows
-from ltbc.kernels.cpu.matrix import packed, prepare
+from ltbc.kernels.cpu.packing import packed, prepare
 from ltbc.kernels.cpu.rows import FEW_ROWS, product, transposed_product
 from ltbc.kernels.cpu.windows import Grid, multiply_over_windows, whole_window
 

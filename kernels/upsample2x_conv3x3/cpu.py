@@ -13,7 +13,8 @@ from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.elementwise import output_gradient
 from ltbc.kernels.cpu.gradient import gradient_over_windows
 from ltbc.kernels.cpu.machine import LANES, LIKE
-from ltbc.kernels.cpu.matrix import over, packed, prepare
+from ltbc.kernels.cpu.matrix import over
+from ltbc.kernels.cpu.packing import packed, prepare
 from ltbc.kernels.cpu.threads import launch
 from ltbc.kernels.cpu.vector import load_part, size_of, splat, store_part
 from ltbc.kernels.cpu.windows import Grid, Phase, Run, multiply_over_windows, whole_window

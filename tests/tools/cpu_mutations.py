@@ -48,6 +48,9 @@ MUTATIONS = [
         ("rows left over", "while m < rows:", "while m + 3 < rows:", EVERY_ROW),
         ("the last of odd channels", "    if v < n:\n", "    if v < n - 1:\n",
          f"{S}test_more_than_a_block[conv3x3-sizes6-options6-float32]"),
+    ),
+    *of(
+        "cpu/packing",
         ("a row behind the weights", "n * (r + 1 < rows))", "n)", MANY_ROWS),
         ("groups of taps in one place", "len(table) * taps * per_tap", "len(table) * per_tap", CONV),
     ),

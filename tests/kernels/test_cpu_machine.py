@@ -289,6 +289,17 @@ def test_more_arguments_than_a_kernel_can_have(threads):
         launch(count_units, 2, 0, *range(99))
 
 
+def test_arguments_may_be_named(threads):
+    threads(2)
+    counts, named = np.zeros(2, np.int64), dict(add=0.0, table=np.zeros((3, 4), np.int32), fail=False)
+    launch(count_units, 2, 0, np.uint16(7), np.float32(0.25), counts=counts, **named)
+    assert counts.tolist() == [8, 8]
+    with pytest.raises(TypeError, match="cpu: count_units takes counts, table, add, fail, got add, table, fail"):
+        launch(count_units, 2, 0, np.uint16(7), np.float32(0.25), **named)
+    with pytest.raises(TypeError, match="got add, table, fail, counts, units"):
+        launch(count_units, 2, 0, np.uint16(7), np.float32(0.25), **named, counts=counts, units=1)
+
+
 @compiled
 def fill_scratch(first, last, scratch, size, result):
     """Memory of a thread's own: whoever shares it finds another's numbers."""

@@ -73,12 +73,12 @@ class Memory:
         memory[:] = NAN
         return memory
 
-    def launch(self, kernel: Any, units: int, scratch: int, *arguments: Any) -> None:
+    def launch(self, kernel: Any, units: int, scratch: int, /, *arguments: Any, **named: Any) -> None:
         helpers = Pool.helpers
         if getattr(helpers, "memory", None):  # of threads that are there already
             helpers.memory = [self.workspace("scratch", scratch) for _ in helpers.memory]
             helpers.places[:] = [address(m) for m in helpers.memory]
-        OWN["launch"](kernel, units, scratch, *arguments)
+        OWN["launch"](kernel, units, scratch, *arguments, **named)
         for band in self.bands:
             assert (band == NAN).all(), f"{kernel.py_func.__name__} wrote beside an array"
 

@@ -98,7 +98,7 @@ class Page:
         self.strip = parts.strip("Your photographs", "photos")
         with gr.Row(elem_id="take"):
             self.one = gr.Button("Download PNG", variant="primary", visible=False, elem_id="one")
-            self.all = gr.Button("Download all as ZIP", visible=False, elem_id="all")
+            self.all = gr.Button("Download all", visible=False, elem_id="all")
             self.side = gr.Button("Side by side", visible=False, elem_id="side")
             self.page = gr.Button("Slider as HTML", visible=False, elem_id="page")
         self.table = gr.HTML(visible=False, elem_id="notes")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ltbc.kernels.arrays import (
-    ACTIVATIONS,
     Array,
     array_module,
     check_choice,
@@ -39,19 +38,6 @@ def implementation(op: str, backend: str, x: Array | None = None) -> ModuleType:
     if find_spec(name) is None:
         raise ValueError(f"{op}: backend must be one that it has, got {backend!r}; use backend='reference'")
     return import_module(name)
-
-
-def through_activation(op: str, backend: str, through: str) -> dict[str, str]:
-    """What `backward` hands on where dx is taken through the activation that made x, which the cpu backend alone does.
-
-    Raises ValueError for an unknown activation, or one other than "none" with another backend.
-    """
-    check_choice(op, "through", through, ACTIVATIONS)
-    if through == "none":
-        return {}
-    if backend != "cpu":
-        raise ValueError(f"{op}: through must be 'none' but on backend cpu, got {through!r} on backend {backend}")
-    return {"through": through}
 
 
 def check_prepared(op: str, backend: str, w: Array, prepared: Any, again: bool = False) -> None:

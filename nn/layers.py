@@ -101,7 +101,7 @@ class Layer:
         self.op = import_module(f"ltbc.kernels.{spec.op}")
         self.variant = (spec.stride, spec.activation) if spec.op == "conv3x3" else (spec.activation,)
         self.prepared: object = None
-        self.overwrites = backend == "cpu" and "conv3x3" in spec.op  # x by dx, times the derivative before x
+        self.overwrites = "conv3x3" in spec.op  # x by dx, times the derivative before x
         self.output_dtype = sum_dtype(w.dtype) if spec.name in OUTPUTS else w.dtype
 
     def refresh(self) -> None:

@@ -5,7 +5,15 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.tools import checker_mutations, cpu_mutations, gpu_mutations, judge_mutations, mutations, program_mutations
+from tests.tools import (
+    checker_mutations,
+    cpu_mutations,
+    gpu_mutations,
+    gpu_trip_mutations,
+    judge_mutations,
+    mutations,
+    program_mutations,
+)
 from tests.tools.mutated import Copy, assert_caught, assert_in_place
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs tests in forks")
@@ -22,6 +30,7 @@ LISTS = [
     pytest.param(judge_mutations.REST, id="judges, more", marks=pytest.mark.slow),
     pytest.param(cpu_mutations.MUTATIONS, id="cpu", marks=pytest.mark.slow),
     pytest.param(gpu_mutations.MUTATIONS, id="gpu", marks=ON_TRITON),
+    pytest.param(gpu_trip_mutations.MUTATIONS, id="gpu, trips", marks=ON_TRITON),
 ]
 EACH = [pytest.param(m, id=f"{m.file}: {m.name}", marks=rows.marks) for rows in LISTS for m in rows.values[0]]
 

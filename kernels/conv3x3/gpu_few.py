@@ -29,11 +29,12 @@ def product(x, w, b, y, stride, activation):
     run_product(x, x, w, b, y, few, many, stride, activation, activation, False, steps)
 
 
-def backward_data(dy, w, y, activation, dx):
-    """dx of few output channels, stride 1: columns of dz, taps flipped, times w transposed."""
+def backward_data(dy, w, y, x, activation, through, dx):
+    """dx of few output channels, stride 1: columns of dz, taps flipped, times w transposed; then times the derivative
+    through the activation that made x."""
     many, few = w.shape[2:]
     steps = {"TAP_STEP": few * many, "FEW_STEP": 1, "MANY_STEP": few}
-    run_product(dy, y, w, w, dx, few, many, 1, activation, "none", True, steps)
+    run_product(dy, y, w, x, dx, few, many, 1, activation, through, True, steps)
 
 
 def run_product(x, a, w, b, y, few, many, stride, activation_in, activation, flip, steps):
@@ -106,7 +107,8 @@ def load_columns(
 
 
 # BLOCK_P pixels and BLOCK_O of the MANY channels of y a program: one product, [BLOCK_P, BLOCK_K] x [BLOCK_K, BLOCK_O].
-# Forward of few inputs (b, ACTIVATION), or, with FLIP, dx of few outputs (x is dy, a is y). Bound by writing y.
+# Forward of few inputs (b, ACTIVATION), or, with FLIP, dx of few outputs (x is dy, a is y, and b what ACTIVATION made,
+# which dx is taken through). Bound by writing y.
 @triton.jit
 def columns_kernel(
     x, a, w, b, y,
@@ -125,10 +127,12 @@ def columns_kernel(
         mask=(k < 9 * FEW)[:, None] & (o < MANY), other=0.0,
     )
     z = tl.dot(columns.to(weights.dtype), weights, input_precision=PRECISION)  # [BLOCK_P, BLOCK_O]
+    inside, at = (pixel < N * OH * OW)[:, None] & (o < MANY), pixel[:, None] * MANY + o
     if not FLIP:
         z = activate(z + tl.load(b + o, mask=o < MANY, other=0.0), ACTIVATION)
-    inside = (pixel < N * OH * OW)[:, None] & (o < MANY)
-    tl.store(y + pixel[:, None] * MANY + o, z.to(y.dtype.element_ty), mask=inside)
+    elif ACTIVATION != "none":
+        z = activation_backward(z, tl.load(b + at, mask=inside, other=0.0), ACTIVATION)
+    tl.store(y + at, z.to(y.dtype.element_ty), mask=inside)
 
 
 # Partial sums of dw and db over one split of the pixels, BLOCK_P at a time, for all 9 taps and FEW channels and BLOCK_O

@@ -5,7 +5,15 @@ BOXES images and w are tensor descriptors, whose zeros out of bounds are the pad
 for GPUs before sm_90, odd sizes at stride 2, and channels that no box fits.
 """
 
-from ltbc.kernels.gpu.fragments import activate, box_corner, load_dz, load_weights, load_window, store_pixels
+from ltbc.kernels.gpu.fragments import (
+    activate,
+    activation_backward,
+    box_corner,
+    load_pixels,
+    load_weights,
+    load_window,
+    store_pixels,
+)
 from ltbc.kernels.gpu.launch import tl, triton
 
 
@@ -44,13 +52,14 @@ def forward_kernel(
 
 # dx of one box of pixels and BLOCK_C channels a program. At stride 1 the loop runs over the 9 taps, flipped. At stride
 # 2 the pixels of dx fall into four phases (row even or odd, column even or odd), which 1, 2, 2 and 4 taps reach: the
-# box holds pixels of one phase, and the phase of 4 taps comes first. dz is made as dy and y are loaded, hence it is in
-# registers and the first operand of the product. Bound by tensor cores; dy and y come from L2 once a tap.
+# box holds pixels of one phase, and the phase of 4 taps comes first. Operands as in forward_kernel. dx is times the
+# derivative THROUGH the activation that made x, and may lie over x: a program reads of it what it writes. Bound by
+# tensor cores; dz comes from L2 once a tap.
 @triton.jit
 def backward_data_kernel(
-    dy, y, w, dx,
+    dz, w, x, dx,
     N, H, W, OH, OW, BOX_TILES, I_TILES, J_TILES,
-    CIN: tl.constexpr, COUT: tl.constexpr, STRIDE: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
+    CIN: tl.constexpr, COUT: tl.constexpr, STRIDE: tl.constexpr, THROUGH: tl.constexpr, PRECISION: tl.constexpr,
     BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
 ):
@@ -64,7 +73,7 @@ def backward_data_kernel(
     taps = 9
     if STRIDE == 2:
         taps = (1 + p) * (1 + q)
-    sums = tl.zeros((BLOCK_N * BLOCK_H * BLOCK_W, BLOCK_C), tl.float32)  # [BLOCK_P, BLOCK_C]
+    sums = tl.zeros((BLOCK_C, BLOCK_N * BLOCK_H * BLOCK_W), tl.float32)  # [BLOCK_C, BLOCK_P]
     for k in range(taps * O_TILES):
         tap, o0 = k // O_TILES, k % O_TILES * BLOCK_O
         if STRIDE == 1:
@@ -74,28 +83,33 @@ def backward_data_kernel(
         else:  # row 2 i of x is what tap 1 of row i of y sees; row 2 i + 1 tap 0 of row i + 1, and tap 2 of row i
             r, s = 1 - p + 2 * (tap >> q), 1 - q + 2 * (tap & q)
             i, j = p - (tap >> q), q - (tap & q)
-        dz = load_dz(  # [BLOCK_P, BLOCK_O]
-            dy, y, n0, i0, j0, 1 + i, 1 + j, o0, N, OH, OW, COUT, 1, ACTIVATION, BOXES,
-            BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O,
-        )
         weights = load_weights(w, r * 3 + s, c0, o0, CIN, COUT, BOXES, BLOCK_C, BLOCK_O)  # [BLOCK_C, BLOCK_O]
-        sums = tl.dot(dz.to(weights.dtype), weights.T, sums, input_precision=PRECISION)
+        pixels = load_window(  # [BLOCK_P, BLOCK_O]
+            dz, n0, i0, j0, 1 + i, 1 + j, o0, N, OH, OW, COUT, 1, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O
+        )
+        sums = tl.dot(weights, pixels.T, sums, input_precision=PRECISION)
+    values = sums.T
+    if THROUGH != "none":
+        before = load_window(  # [BLOCK_P, BLOCK_C]: x[n, i * STRIDE + p, j * STRIDE + q]
+            x, n0, i0, j0, 1 + p, 1 + q, c0, N, H, W, CIN, STRIDE, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
+        )
+        values = activation_backward(values, before, THROUGH)
     store_pixels(
-        dx, sums, n0, i0, j0, p, q, c0, N, H, W, CIN, STRIDE, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
+        dx, values, n0, i0, j0, p, q, c0, N, H, W, CIN, STRIDE, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
     )
 
 
 # Partial sums of dw, or of db. A program runs over BOXES_A_SPLIT boxes of BLOCK_P pixels, one split, for one tap and
 # BLOCK_C x BLOCK_O channels; after the nine taps of a split come its programs for db, which need no product. Programs
 # of one split are neighbors and share its pixels in L2. A split writes its own row of dw and db, STEP elements apart,
-# and sum_splits_kernel adds the rows in order: no atomics, the same bits on every run. dz is made as dy and y are
-# loaded. Bound by tensor cores; the sizes in tiles are constants, since dividing by them in the loop costs more.
+# and sum_splits_kernel adds the rows in order: no atomics, the same bits on every run. dz, which no window moves, comes
+# by pointers and is the first operand. Bound by tensor cores; the sizes in tiles are constants, since dividing by them
+# in the loop costs more.
 @triton.jit
 def backward_weights_kernel(
-    dy, y, x, dw, db,
+    dz, x, dw, db,
     N, H, W, OH, OW, BOX_TILES, BOXES_A_SPLIT, STEP, I_TILES: tl.constexpr, J_TILES: tl.constexpr,
-    CIN: tl.constexpr, COUT: tl.constexpr, STRIDE: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
-    BOXES: tl.constexpr,
+    CIN: tl.constexpr, COUT: tl.constexpr, STRIDE: tl.constexpr, PRECISION: tl.constexpr, BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
 ):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
@@ -110,19 +124,20 @@ def backward_weights_kernel(
         column = tl.zeros((BLOCK_N * BLOCK_H * BLOCK_W, BLOCK_O), tl.float32)  # [BLOCK_P, BLOCK_O]
         for t in range(first, last):
             n0, i0, j0 = box_corner(t, I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
-            dz = load_dz(dy, y, n0, i0, j0, 1, 1, o0, N, OH, OW, COUT, 1, ACTIVATION, BOXES,
-                         BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
-            column += dz.to(tl.float32)
+            column += load_pixels(
+                dz, n0, i0, j0, 0, 0, o0, N, OH, OW, COUT, 1, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O
+            ).to(tl.float32)
         tl.store(db + split * STEP + o, tl.sum(column, 0).to(db.dtype.element_ty), mask=o < COUT)
         return
-    sums = tl.zeros((BLOCK_C, BLOCK_O), tl.float32)  # [BLOCK_C, BLOCK_O]
+    sums = tl.zeros((BLOCK_O, BLOCK_C), tl.float32)  # [BLOCK_O, BLOCK_C]
     for t in range(first, last):
         n0, i0, j0 = box_corner(t, I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
-        dz = load_dz(dy, y, n0, i0, j0, 1, 1, o0, N, OH, OW, COUT, 1, ACTIVATION, BOXES,
-                     BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
+        gradients = load_pixels(  # [BLOCK_P, BLOCK_O]
+            dz, n0, i0, j0, 0, 0, o0, N, OH, OW, COUT, 1, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O
+        )
         pixels = load_window(  # [BLOCK_P, BLOCK_C]
             x, n0, i0, j0, tap // 3, tap % 3, c0, N, H, W, CIN, STRIDE, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
         )
-        sums = tl.dot(pixels.T, dz.to(pixels.dtype), sums, input_precision=PRECISION)
+        sums = tl.dot(gradients.T, pixels, sums, input_precision=PRECISION)
     at = split * STEP + (tap * CIN + c)[:, None] * COUT + o
-    tl.store(dw + at, sums.to(dw.dtype.element_ty), mask=(c < CIN)[:, None] & (o < COUT))
+    tl.store(dw + at, sums.T.to(dw.dtype.element_ty), mask=(c < CIN)[:, None] & (o < COUT))

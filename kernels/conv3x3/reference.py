@@ -19,7 +19,9 @@ def forward(x, w, b, stride, activation, *, out=None, prepared=None):
     return y
 
 
-def backward(dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+def backward(
+    dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None, None), prepared=None, through="none"
+):
     xp, (n, ho, wo), (cin, cout) = array_module(x), output_size(x, stride), w.shape[2:]
     padded, matrix = pad(x), w.reshape(9 * cin, cout)
     dpadded = xp.zeros_like(padded) if needs_dx else None
@@ -32,7 +34,9 @@ def backward(dy, x, w, y, stride, activation, *, needs_dx=True, out=(None, None,
         if dpadded is not None:
             xp.matmul(dz, matrix.T, out=columns)  # from here on columns holds its own gradient
             add_col2im(dpadded, columns, images, rows, wo, stride=stride)
-    dx = write(out[0], dpadded[:, 1:-1, 1:-1]) if dpadded is not None else None
+    dx = None
+    if dpadded is not None:
+        dx = write(out[0], activation_backward(dpadded[:, 1:-1, 1:-1], x, through))
     return dx, write(out[1], dmatrix.reshape(w.shape)), write(out[2], db)
 
 

@@ -4,6 +4,7 @@ is two products over pixels, those of `kernels/gpu/matrices.py`."""
 from ltbc.kernels.fusion import OP
 from ltbc.kernels.gpu import launch
 from ltbc.kernels.gpu.boxes import gradients
+from ltbc.kernels.gpu.derivative import derivative_and_sums
 from ltbc.kernels.gpu.fragments import activate
 from ltbc.kernels.gpu.launch import cdiv, tl, triton
 from ltbc.kernels.gpu.matrices import backward_data, backward_weights, load_tile, store_tile
@@ -105,12 +106,11 @@ def backward(dy, mid, global_, w, y, activation, *, out=(None,) * 4, prepared=No
     launch.check(OP, dy=dy, mid=mid, global_=global_, w=w, y=y, dmid=out[0], dglobal=out[1], dw=out[2], db=out[3])
     dmid, dglobal = (launch.empty(x.shape, x.dtype) if o is None else o for x, o in zip((mid, global_), out))
     dw, db = gradients(w, *out[2:])
-    (n, h, width, _), cg, cout = mid.shape, global_.shape[1], w.shape[1]
-    flat_dy, pixels, flat_y, flat_dmid = (a.reshape(-1, a.shape[3]) for a in (dy, mid, y, dmid))
-    tile = pick("backward_data", mid, dy, y)
-    sums = launch.workspace("fusion.sums", (n, cdiv(h * width, tile["BLOCK_P"]), cout))
-    backward_data(tile, flat_dy, flat_y, w[cg:], flat_dmid, activation, sums)
-    backward_weights(OP, pick("backward_weights", mid, dy, y), flat_dy, pixels, flat_y, activation, dw[cg:], db)
+    n, cg, cout = mid.shape[0], global_.shape[1], w.shape[1]
+    dz, sums = derivative_and_sums(dy, y, activation, mid.dtype)
+    flat_dz, pixels, flat_dmid = (a.reshape(-1, a.shape[3]) for a in (dz, mid, dmid))
+    backward_data(pick("backward_data", mid, dz, dmid), flat_dz, w[cg:], flat_dmid)
+    backward_weights(OP, pick("backward_weights", mid, dz), flat_dz, pixels, dw[cg:], db)
     tile = pick("backward_global")
     programs = cdiv(cg, tile["BLOCK_G"]) * (cdiv(n, tile["BLOCK_N"]) + cdiv(cout, tile["BLOCK_O"]))
     launch.run(

@@ -66,17 +66,19 @@ def load_window(
 
 
 @triton.jit
-def load_dz(
-    dy, y, n0, i0, j0, r, s, o0, N, H, W, C: tl.constexpr, STRIDE: tl.constexpr, ACTIVATION: tl.constexpr,
-    BOXES: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_O: tl.constexpr,
+def load_pixels(
+    x, n0, i0, j0, p, q, c0, N, H, W, C: tl.constexpr, STEP: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr,
 ):
-    """[BLOCK_P, BLOCK_O]: dz = dy act'(z) seen through a window as in `load_window`."""
-    dz = load_window(dy, n0, i0, j0, r, s, o0, N, H, W, C, STRIDE, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
-    if ACTIVATION != "none":
-        a = load_window(y, n0, i0, j0, r, s, o0, N, H, W, C, STRIDE, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
-        dz = activation_backward(dz, a, ACTIVATION)
-    return dz
+    """[BLOCK_P, BLOCK_C]: x[n, i * STEP + p, j * STEP + q, c0...] of a box, 0 outside, by pointers. What is loaded so
+    can be the first operand of a product from shared memory; a box, whose tile is a reshaped one, would pass through
+    registers. Loops over boxes change one number of it, the rest stays."""
+    n, i, j = box_pixels(0, 0, 0, BLOCK_N, BLOCK_H, BLOCK_W)
+    c = c0 + tl.arange(0, BLOCK_C)
+    at = ((n * H + i * STEP) * W + j * STEP)[:, None] * C + c  # [BLOCK_P, BLOCK_C]
+    start = ((n0 * H + i0 * STEP + p) * W + j0 * STEP + q) * C
+    inside = (n < N - n0) & (i * STEP < H - i0 * STEP - p) & (j * STEP < W - j0 * STEP - q)
+    return tl.load(x + start + at, mask=inside[:, None] & (c < C), other=0.0)
 
 
 @triton.jit

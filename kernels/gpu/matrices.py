@@ -1,12 +1,11 @@
 """What linear and fusion share as Triton kernels: tiles of matrices, and the two products of backward over rows.
 
-A row is an image of `linear`, or a pixel of `fusion`; there rows belong to images, for the sake of their sums.
+A row is an image of `linear`, or a pixel of `fusion`.
 """
 
 from ltbc.kernels.arrays import Array
 from ltbc.kernels.gpu import launch
 from ltbc.kernels.gpu.boxes import finish, split
-from ltbc.kernels.gpu.fragments import activation_backward
 from ltbc.kernels.gpu.launch import cdiv, tl, triton
 
 STEPS = 8  # at least, of a sum over rows that is split
@@ -27,41 +26,23 @@ def store_tile(y, values, r0, c0, ROWS, COLUMNS: tl.constexpr, BLOCK_R: tl.const
     tl.store(y + r[:, None] * COLUMNS + c, values.to(y.dtype.element_ty), mask=inside)
 
 
-@triton.jit
-def load_dz_tile(
-    dy, y, r0, o0, ROWS, COUT: tl.constexpr, ACTIVATION: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_O: tl.constexpr
-):
-    """[BLOCK_P, BLOCK_O]: dz = dy act'(z), 0 outside."""
-    dz = load_tile(dy, r0, o0, ROWS, COUT, BLOCK_P, BLOCK_O)
-    if ACTIVATION != "none":
-        dz = activation_backward(dz, load_tile(y, r0, o0, ROWS, COUT, BLOCK_P, BLOCK_O), ACTIVATION)
-    return dz
-
-
-# dx = dz w^T of BLOCK_P rows of one image and BLOCK_C channels a program; programs of the same rows are neighbors and
-# share dy and y in L2. dz is made as they are loaded, hence it is in registers and the first operand. The programs of
-# the first channels also write their rows' sum of dz, if `sums` [images, tiles, COUT] is there. Bound by memory.
+# dx = dz w^T of BLOCK_P rows and BLOCK_C channels a program; programs of the same rows are neighbors and share dz in
+# L2. Bound by memory.
 @triton.jit
 def backward_data_kernel(
-    dy, y, w, dx, sums,
-    ROWS, TILES,
-    CIN: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
+    dz, w, dx,
+    ROWS,
+    CIN: tl.constexpr, COUT: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
 ):
     C_TILES: tl.constexpr = (CIN + BLOCK_C - 1) // BLOCK_C
-    program, tile = tl.program_id(0), tl.program_id(0) // C_TILES
-    c0, image = program % C_TILES * BLOCK_C, tile // TILES
-    r0, end = image * ROWS + tile % TILES * BLOCK_P, (image + 1) * ROWS
+    c0, r0 = tl.program_id(0) % C_TILES * BLOCK_C, tl.program_id(0) // C_TILES * BLOCK_P
     total = tl.zeros((BLOCK_P, BLOCK_C), tl.float32)  # [BLOCK_P, BLOCK_C]
     for o0 in range(0, COUT, BLOCK_O):
-        dz = load_dz_tile(dy, y, r0, o0, end, COUT, ACTIVATION, BLOCK_P, BLOCK_O)  # [BLOCK_P, BLOCK_O]
+        gradients = load_tile(dz, r0, o0, ROWS, COUT, BLOCK_P, BLOCK_O)  # [BLOCK_P, BLOCK_O]
         weights = load_tile(w, c0, o0, CIN, COUT, BLOCK_C, BLOCK_O)  # [BLOCK_C, BLOCK_O]
-        total = tl.dot(dz.to(weights.dtype), weights.T, total, input_precision=PRECISION)
-        if sums is not None:
-            if c0 == 0:
-                o = o0 + tl.arange(0, BLOCK_O)
-                tl.store(sums + tile * COUT + o, tl.sum(dz.to(tl.float32), 0), mask=o < COUT)
-    store_tile(dx, total, r0, c0, end, CIN, BLOCK_P, BLOCK_C)
+        total = tl.dot(gradients, weights.T, total, input_precision=PRECISION)
+    store_tile(dx, total, r0, c0, ROWS, CIN, BLOCK_P, BLOCK_C)
 
 
 # Partial sums of dw = x^T dz, or of db. A program runs over ROWS_A_SPLIT rows, one split, for BLOCK_C x BLOCK_O
@@ -69,9 +50,9 @@ def backward_data_kernel(
 # and db, STEP elements apart, and sum_splits_kernel adds the rows in order. Bound by writing dw where rows are few.
 @triton.jit
 def backward_weights_kernel(
-    dy, y, x, dw, db,
+    dz, x, dw, db,
     ROWS, ROWS_A_SPLIT, STEP,
-    CIN: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr,
+    CIN: tl.constexpr, COUT: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
 ):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
@@ -83,43 +64,36 @@ def backward_weights_kernel(
     if c0 >= CIN:
         column = tl.zeros((BLOCK_P, BLOCK_O), tl.float32)  # [BLOCK_P, BLOCK_O]
         for r0 in range(first, end, BLOCK_P):
-            column += load_dz_tile(dy, y, r0, o0, end, COUT, ACTIVATION, BLOCK_P, BLOCK_O).to(tl.float32)
+            column += load_tile(dz, r0, o0, end, COUT, BLOCK_P, BLOCK_O).to(tl.float32)
         o = o0 + tl.arange(0, BLOCK_O)
         tl.store(db + split * STEP + o, tl.sum(column, 0).to(db.dtype.element_ty), mask=o < COUT)
         return
     total = tl.zeros((BLOCK_C, BLOCK_O), tl.float32)  # [BLOCK_C, BLOCK_O]
     for r0 in range(first, end, BLOCK_P):
-        dz = load_dz_tile(dy, y, r0, o0, end, COUT, ACTIVATION, BLOCK_P, BLOCK_O)  # [BLOCK_P, BLOCK_O]
+        gradients = load_tile(dz, r0, o0, end, COUT, BLOCK_P, BLOCK_O)  # [BLOCK_P, BLOCK_O]
         rows = load_tile(x, r0, c0, end, CIN, BLOCK_P, BLOCK_C)  # [BLOCK_P, BLOCK_C]
-        total = tl.dot(rows.T, dz.to(rows.dtype), total, input_precision=PRECISION)
+        total = tl.dot(rows.T, gradients, total, input_precision=PRECISION)
     store_tile(dw + split * STEP, total, c0, o0, CIN, COUT, BLOCK_C, BLOCK_O)
 
 
-def backward_data(
-    tile: dict, dy: Array, y: Array, w: Array, dx: Array, activation: str, sums: Array | None = None
-) -> None:
-    """Writes dx `[rows, Cin]` and, where they are given, sums of dz over tiles of rows, `[images, tiles, Cout]`."""
+def backward_data(tile: dict, dz: Array, w: Array, dx: Array) -> None:
+    """Writes dx `[rows, Cin]`."""
     (rows, cin), cout = dx.shape, w.shape[1]
-    images = 1 if sums is None else sums.shape[0]
-    an_image = rows // images
-    tiles = cdiv(an_image, tile["BLOCK_P"])
     launch.run(
-        backward_data_kernel, (images * tiles * cdiv(cin, tile["BLOCK_C"]),), dy, y, w, dx, sums, an_image, tiles,
-        CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), **tile,
+        backward_data_kernel, (cdiv(rows, tile["BLOCK_P"]) * cdiv(cin, tile["BLOCK_C"]),), dz, w, dx, rows,
+        CIN=cin, COUT=cout, PRECISION=launch.precision(), **tile,
     )
 
 
-def backward_weights(
-    op: str, tile: dict, dy: Array, x: Array, y: Array, activation: str, dw: Array, db: Array
-) -> tuple[Array, Array]:
-    """Writes dw `[Cin, Cout]` and db from rows of x `[rows, Cin]`, dy and y `[rows, Cout]`; returns both."""
+def backward_weights(op: str, tile: dict, dz: Array, x: Array, dw: Array, db: Array) -> tuple[Array, Array]:
+    """Writes dw `[Cin, Cout]` and db from rows of x `[rows, Cin]` and dz `[rows, Cout]`; returns both."""
     (rows, cin), cout = x.shape, dw.shape[1]
     programs = cdiv(cout, tile["BLOCK_O"]) * (cdiv(cin, tile["BLOCK_C"]) + 1)
     unit = STEPS * tile["BLOCK_P"]
     splits = split(op, dw.shape, cout, cdiv(rows, unit), programs, dw, db)
     launch.run(
         backward_weights_kernel, (splits.number * programs,),
-        dy, y, x, splits.dw, splits.db, rows, splits.boxes * unit, splits.step,
-        CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), **tile,
+        dz, x, splits.dw, splits.db, rows, splits.boxes * unit, splits.step,
+        CIN=cin, COUT=cout, PRECISION=launch.precision(), **tile,
     )
     return finish(splits, dw, db)

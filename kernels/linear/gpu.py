@@ -3,6 +3,7 @@ products are those of `kernels/gpu/matrices.py`."""
 
 from ltbc.kernels.gpu import launch
 from ltbc.kernels.gpu.boxes import PROGRAMS, gradients
+from ltbc.kernels.gpu.derivative import derivative
 from ltbc.kernels.gpu.fragments import activate
 from ltbc.kernels.gpu.launch import cdiv, tl, triton
 from ltbc.kernels.gpu.matrices import backward_data, backward_weights, load_tile, store_tile
@@ -77,14 +78,14 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
 
 def backward(dy, x, w, y, activation, *, needs_dx=True, needs_dw=True, out=(None, None, None), prepared=None):
     launch.check(OP, dy=dy, x=x, w=w, y=y, dx=out[0], dw=out[1], db=out[2])
-    dx = None
+    dz, dx = derivative(dy, y, activation, x.dtype), None
     if needs_dx:
         dx = launch.empty(x.shape, x.dtype) if out[0] is None else out[0]
-        backward_data(pick("backward_data", x.shape[0], dy, x, y), dy, y, w, dx, activation)
+        backward_data(pick("backward_data", x.shape[0], dz, x, dx), dz, w, dx)
     if not needs_dw:
         return dx, None, None
     dw, db = gradients(w, *out[1:])
-    return dx, *backward_weights(OP, pick("backward_weights", x.shape[0], dy, x, y), dy, x, y, activation, dw, db)
+    return dx, *backward_weights(OP, pick("backward_weights", x.shape[0], dz, x), dz, x, dw, db)
 
 
 def pick(kernel, rows, *arrays):

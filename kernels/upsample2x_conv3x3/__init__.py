@@ -20,8 +20,18 @@ weights are summed beforehand. 4 * 4 products a pixel of x instead of 4 * 9.
 dtypes and errors as in `conv3x3`. Source: the paper, section 3.2.5.
 """
 
-from ltbc.kernels.arrays import Array, bind, buffers, check_activation, check_dtypes, check_flags, check_out
-from ltbc.kernels.dispatch import check_prepared, implementation, prepared_weights, through_activation
+from ltbc.kernels.arrays import (
+    ACTIVATIONS,
+    Array,
+    bind,
+    buffers,
+    check_activation,
+    check_choice,
+    check_dtypes,
+    check_flags,
+    check_out,
+)
+from ltbc.kernels.dispatch import check_prepared, implementation, prepared_weights
 
 OP = "upsample2x_conv3x3"
 
@@ -60,8 +70,8 @@ def backward(
 ) -> tuple[Array | None, Array, Array]:
     """(dx, dw, db), equations (3) to (7). dx is None where `needs_dx` is false; `out` are buffers for the three.
 
-    through, on the cpu backend: the activation that made x. dx is times its derivative, so that the layer before takes
-    it for its dz (dy with activation "none"), and may go over x: out[0] may be x itself.
+    through: the activation that made x. dx is times its derivative, so that the layer before takes it for its dz (dy
+    with activation "none"), and may go over x: out[0] may be x itself.
     """
     check_activation(OP, activation)
     bind(OP, x=(x, "N H W Cin"), w=(w, "3 3 Cin Cout"))
@@ -70,11 +80,12 @@ def backward(
         bind(OP, x=(x, "N H W Cin"), **{name: (g, " ".join(map(str, shape)))})
     check_dtypes(OP, {"x": x, "w": w}, {"dy": dy, "y": y})
     check_flags(OP, needs_dx=needs_dx)
+    check_choice(OP, "through", through, ACTIVATIONS)
     dx, dw, db = buffers(OP, out, "dx", "dw", "db")
-    check_out(OP, {"dy": dy, "x": x, "w": w, "y": y}, over=x if backend == "cpu" else None,
+    check_out(OP, {"dy": dy, "x": x, "w": w, "y": y}, over=x,
               dx=(dx, x.shape), dw=(dw, w.shape), db=(db, w.shape[3:]))
-    more = through_activation(OP, backend, through)
     check_prepared(OP, backend, w, prepared)
     return implementation(OP, backend, x).backward(
-        dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared, **more
+        dy, x, w, y, activation, needs_dx=needs_dx, out=(dx, dw, db), prepared=prepared,
+        through=through,
     )

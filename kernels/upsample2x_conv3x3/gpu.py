@@ -2,6 +2,7 @@
 
 from ltbc.kernels.gpu import launch
 from ltbc.kernels.gpu.boxes import SUM_BLOCK, gradients, image, split, tiling
+from ltbc.kernels.gpu.derivative import derivative
 from ltbc.kernels.gpu.launch import box, can_box, cdiv
 from ltbc.kernels.upsample2x_conv3x3 import OP, output_shape
 from ltbc.kernels.upsample2x_conv3x3.gpu_kernels import (
@@ -44,45 +45,43 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     return y
 
 
-def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None, through="none"):
     launch.check(OP, dy=dy, x=x, w=w, y=y, dx=out[0], dw=out[1], db=out[2])
-    dx, (dw, db) = None, gradients(w, *out[1:])
-    if needs_dx:
-        dx = launch.empty(x.shape, x.dtype) if out[0] is None else out[0]
-        backward_data(dy, prepare(w) if prepared is None else prepared, y, activation, dx)
-    backward_weights(dy, x, y, activation, dw, db)
+    dz, (dw, db) = derivative(dy, y, activation, x.dtype), gradients(w, *out[1:])
+    backward_weights(dz, x, dw, db)  # first: dx may go over x
+    if not needs_dx:
+        return None, dw, db
+    dx = launch.empty(x.shape, x.dtype) if out[0] is None else out[0]
+    backward_data(dz, prepare(w) if prepared is None else prepared, x, through, dx)
     return dx, dw, db
 
 
-def backward_data(dy, v, y, activation, dx):
-    (n, h, width, cin), cout = dx.shape, y.shape[3]
-    sides, count, shape, tile = tiling(TILES["backward_data"], (dy, y, dx), dx.shape, channels=cin, inputs=cout)
+def backward_data(dz, v, x, through, dx):
+    (n, h, width, cin), cout = dx.shape, dz.shape[3]
+    sides, count, shape, tile = tiling(TILES["backward_data"], (dz, dx), dx.shape, channels=cin, inputs=cout)
     block_c, block_o = tile["BLOCK_C"], tile["BLOCK_O"]
-    boxes = all(can_box(a, cout) for a in (dy, y, v)) and can_box(dx, cin) and cout % block_o == 0
-    arrays = (dy, y, v, dx)
+    boxes = can_box(dz, cout) and can_box(v, cout) and can_box(dx, cin) and can_box(x, cin) and cout % block_o == 0
+    arrays = (dz, v, x, dx)
     if boxes:
         weights = box(v, (16 * cin, cout), (block_c, block_o))
-        arrays = (image(dy, sides, block_o, 2), image(y, sides, block_o, 2), weights, image(dx, sides, block_c))
+        arrays = (image(dz, sides, block_o, 2), weights, *(image(a, sides, block_c) for a in (x, dx)))
     launch.run(
         backward_data_kernel, (count * cdiv(cin, block_c),), *arrays, n, h, width, *shape,
-        CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
+        CIN=cin, COUT=cout, THROUGH=through, PRECISION=launch.precision(), BOXES=boxes, **tile,
     )
 
 
-def backward_weights(dy, x, y, activation, dw, db):
-    (n, h, width, cin), cout = x.shape, y.shape[3]
-    sides, count, shape, tile = tiling(TILES["backward_weights"], (x, dy, y), x.shape, channels=cout, inputs=cin)
+def backward_weights(dz, x, dw, db):
+    (n, h, width, cin), cout = x.shape, dz.shape[3]
+    sides, count, shape, tile = tiling(TILES["backward_weights"], (x, dz), x.shape, channels=cout, inputs=cin)
     block_c, block_o = tile["BLOCK_C"], tile["BLOCK_O"]
-    boxes = all(can_box(a, cout) for a in (dy, y)) and can_box(x, cin) and cout % block_o == 0
-    arrays = (dy, y, x)
-    if boxes:
-        arrays = (image(dy, sides, block_o, 2), image(y, sides, block_o, 2), image(x, sides, block_c))
+    boxes = can_box(x, cin)
     programs = cdiv(cout, block_o) * (16 * cdiv(cin, block_c) + 1)
     splits = split(OP, (16, cin, cout), cout, count, programs, dw, db)
     launch.run(
-        backward_weights_kernel, (splits.number * programs,),
-        *arrays, splits.dw, splits.db, n, h, width, count, splits.boxes, splits.step, *shape,
-        CIN=cin, COUT=cout, ACTIVATION=activation, PRECISION=launch.precision(), BOXES=boxes, **tile,
+        backward_weights_kernel, (splits.number * programs,), dz, image(x, sides, block_c) if boxes else x,
+        splits.dw, splits.db, n, h, width, count, splits.boxes, splits.step, *shape,
+        CIN=cin, COUT=cout, PRECISION=launch.precision(), BOXES=boxes, **tile,
     )
     grid = (cdiv(dw.size + cout, SUM_BLOCK),)
     launch.run(fold_kernel, grid, splits.parts, dw, db, splits.number, cin * cout, cout, BLOCK=SUM_BLOCK, num_warps=4)

@@ -2,10 +2,18 @@
 
 The four phases (p, q) of output pixels are 2x2 convolutions with weights v of their own, [phase, u, v, CIN, COUT]; tap
 t = ((2 p + q) 2 + u) 2 + v in 0..15. Row 2 i + p of y sees x through rows i + p + u - 1: place p + u of the window that
-`load_window` knows. Descriptors see y and dy as [N, H, 2, W, 2 COUT], phases apart. For the rest see `conv3x3`.
+`load_window` knows. Descriptors see y and dz as [N, H, 2, W, 2 COUT], phases apart. For the rest see `conv3x3`.
 """
 
-from ltbc.kernels.gpu.fragments import activate, box_corner, load_dz, load_weights, load_window, store_pixels
+from ltbc.kernels.gpu.fragments import (
+    activate,
+    activation_backward,
+    box_corner,
+    load_pixels,
+    load_weights,
+    load_window,
+    store_pixels,
+)
 from ltbc.kernels.gpu.launch import tl, triton
 
 
@@ -58,13 +66,13 @@ def forward_kernel(
 
 
 # dx of one box of pixels and BLOCK_C channels a program. A pixel of x is seen from 4 x 4 pixels of y, rows 2 i - 1 to
-# 2 i + 2: places r = 0..3 of a window at stride 2, of phase p = (r + 1) % 2 and tap u = 1 - r // 2. dz is made as dy
-# and y are loaded, hence in registers and the first operand. Bound by tensor cores; dy and y come from L2 four times.
+# 2 i + 2: places r = 0..3 of a window at stride 2, of phase p = (r + 1) % 2 and tap u = 1 - r // 2. Operands, THROUGH
+# and x as in conv3x3's. Bound by tensor cores; dz comes from L2 four times.
 @triton.jit
 def backward_data_kernel(
-    dy, y, v, dx,
+    dz, v, x, dx,
     N, H, W, I_TILES, J_TILES,
-    CIN: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr, BOXES: tl.constexpr,
+    CIN: tl.constexpr, COUT: tl.constexpr, THROUGH: tl.constexpr, PRECISION: tl.constexpr, BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
 ):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
@@ -72,27 +80,32 @@ def backward_data_kernel(
     program = tl.program_id(0)
     c0 = program % C_TILES * BLOCK_C
     n0, i0, j0 = box_corner(program // C_TILES, I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
-    sums = tl.zeros((BLOCK_N * BLOCK_H * BLOCK_W, BLOCK_C), tl.float32)  # [BLOCK_P, BLOCK_C]
+    sums = tl.zeros((BLOCK_C, BLOCK_N * BLOCK_H * BLOCK_W), tl.float32)  # [BLOCK_C, BLOCK_P]
     for k in range(16 * O_TILES):
         r, s, o0 = k // O_TILES // 4, k // O_TILES % 4, k % O_TILES * BLOCK_O
         tap = (((r + 1) % 2 * 2 + (s + 1) % 2) * 2 + 1 - r // 2) * 2 + 1 - s // 2
-        dz = load_dz(  # [BLOCK_P, BLOCK_O]
-            dy, y, n0, i0, j0, r, s, o0, N, 2 * H, 2 * W, COUT, 2, ACTIVATION, BOXES,
-            BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O,
-        )
         weights = load_weights(v, tap, c0, o0, CIN, COUT, BOXES, BLOCK_C, BLOCK_O)  # [BLOCK_C, BLOCK_O]
-        sums = tl.dot(dz.to(weights.dtype), weights.T, sums, input_precision=PRECISION)
+        pixels = load_window(  # [BLOCK_P, BLOCK_O]
+            dz, n0, i0, j0, r, s, o0, N, 2 * H, 2 * W, COUT, 2, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O
+        )
+        sums = tl.dot(weights, pixels.T, sums, input_precision=PRECISION)
+    values = sums.T
+    if THROUGH != "none":
+        before = load_window(  # [BLOCK_P, BLOCK_C]
+            x, n0, i0, j0, 1, 1, c0, N, H, W, CIN, 1, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
+        )
+        values = activation_backward(values, before, THROUGH)
     store_pixels(
-        dx, sums, n0, i0, j0, 0, 0, c0, N, H, W, CIN, 1, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
+        dx, values, n0, i0, j0, 0, 0, c0, N, H, W, CIN, 1, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
     )
 
 
 # Partial sums of dv, or of db, over one split of the boxes of x, as in conv3x3's backward_weights_kernel, with 16 taps.
 @triton.jit
 def backward_weights_kernel(
-    dy, y, x, dv, db,
+    dz, x, dv, db,
     N, H, W, BOX_TILES, BOXES_A_SPLIT, STEP, I_TILES: tl.constexpr, J_TILES: tl.constexpr,
-    CIN: tl.constexpr, COUT: tl.constexpr, ACTIVATION: tl.constexpr, PRECISION: tl.constexpr, BOXES: tl.constexpr,
+    CIN: tl.constexpr, COUT: tl.constexpr, PRECISION: tl.constexpr, BOXES: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_O: tl.constexpr,
 ):
     O_TILES: tl.constexpr = (COUT + BLOCK_O - 1) // BLOCK_O
@@ -107,24 +120,25 @@ def backward_weights_kernel(
         column = tl.zeros((BLOCK_N * BLOCK_H * BLOCK_W, BLOCK_O), tl.float32)  # [BLOCK_P, BLOCK_O]
         for t in range(first * 4, last * 4):  # box by box, four phases each
             n0, i0, j0 = box_corner(t // 4, I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
-            dz = load_dz(dy, y, n0, i0, j0, 1 + t // 2 % 2, 1 + t % 2, o0, N, 2 * H, 2 * W, COUT, 2, ACTIVATION, BOXES,
-                         BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
-            column += dz.to(tl.float32)
+            column += load_pixels(
+                dz, n0, i0, j0, t // 2 % 2, t % 2, o0, N, 2 * H, 2 * W, COUT, 2, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O
+            ).to(tl.float32)
         tl.store(db + split * STEP + o, tl.sum(column, 0).to(db.dtype.element_ty), mask=o < COUT)
         return
     p, q = tap // 8, tap // 4 % 2
     r, s = p + tap // 2 % 2, q + tap % 2
-    sums = tl.zeros((BLOCK_C, BLOCK_O), tl.float32)  # [BLOCK_C, BLOCK_O]
+    sums = tl.zeros((BLOCK_O, BLOCK_C), tl.float32)  # [BLOCK_O, BLOCK_C]
     for t in range(first, last):
         n0, i0, j0 = box_corner(t, I_TILES, J_TILES, BLOCK_N, BLOCK_H, BLOCK_W)
-        dz = load_dz(dy, y, n0, i0, j0, 1 + p, 1 + q, o0, N, 2 * H, 2 * W, COUT, 2, ACTIVATION, BOXES,
-                     BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O)
+        gradients = load_pixels(  # [BLOCK_P, BLOCK_O]
+            dz, n0, i0, j0, p, q, o0, N, 2 * H, 2 * W, COUT, 2, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_O
+        )
         pixels = load_window(  # [BLOCK_P, BLOCK_C]
             x, n0, i0, j0, r, s, c0, N, H, W, CIN, 1, BOXES, BLOCK_N, BLOCK_H, BLOCK_W, BLOCK_C
         )
-        sums = tl.dot(pixels.T, dz.to(pixels.dtype), sums, input_precision=PRECISION)
+        sums = tl.dot(gradients.T, pixels, sums, input_precision=PRECISION)
     at = split * STEP + (tap * CIN + c)[:, None] * COUT + o
-    tl.store(dv + at, sums, mask=(c < CIN)[:, None] & (o < COUT))
+    tl.store(dv + at, sums.T, mask=(c < CIN)[:, None] & (o < COUT))
 
 
 # dw[r, s] = the gradients of the four v, one a phase, that w[r, s] was added into, over all splits in order; db alike.

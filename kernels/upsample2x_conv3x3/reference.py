@@ -25,7 +25,7 @@ def forward(x, w, b, activation, *, out=None, prepared=None):
     return y
 
 
-def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None):
+def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), prepared=None, through="none"):
     xp, (n, h, width, cin), cout = array_module(x), x.shape, w.shape[3]
     padded = pad(x)
     dpadded = xp.zeros_like(padded) if needs_dx else None
@@ -43,7 +43,9 @@ def backward(dy, x, w, y, activation, *, needs_dx=True, out=(None, None, None), 
                 xp.matmul(dz, matrix.T, out=columns)  # from here on columns holds its own gradient
                 add_col2im(dpadded, columns, images, rows, width, size=2, start=(p, q))
         add_phase_gradient(dw, dphase.reshape(2, 2, cin, cout), p, q)
-    dx = write(out[0], dpadded[:, 1:-1, 1:-1]) if dpadded is not None else None
+    dx = None
+    if dpadded is not None:
+        dx = write(out[0], activation_backward(dpadded[:, 1:-1, 1:-1], x, through))
     return dx, write(out[1], dw), write(out[2], db)
 
 

@@ -52,7 +52,8 @@ WRONG = {  # option: values that are refused
     "prepared": NOT_PREPARED, "out": NOT_PREPARED,  # the latter of prepare alone: see the tests of buffers
 }
 RIGHT = {  # and some that are taken
-    "stride": (1, np.int64(1)), "activation": ("none", "relu", "sigmoid", np.str_("relu")), "through": ("none",),
+    "stride": (1, np.int64(1)), "activation": ("none", "relu", "sigmoid", np.str_("relu")),
+    "through": ("none", "relu", "sigmoid"),
     "kind": ("softmax", "sigmoid"), "space": ("lab", "yuv"), "backend": dispatch.BACKENDS,
     "needs_dx": (True, False, np.False_), "needs_dw": (True, False, np.False_), "scale": (0, -1, 3e38, np.float32(2)),
     "lr": (1, 0.1, 3e38, np.float64(1)), "eps": (1, 1e-12), "rho": (0, 0.9, 1 - 2**-24), "size": ((4, 6), [4, 6]),

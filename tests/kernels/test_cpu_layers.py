@@ -164,16 +164,6 @@ def test_gradients_through_the_activation_before(op, sizes, options, before, dty
         np.testing.assert_array_equal(once, again)
 
 
-@pytest.mark.parametrize("op, sizes, options", THROUGH[2:])
-def test_through_an_activation_elsewhere_or_unknown(op, sizes, options):
-    case = drawn(op, sizes, **options)
-    y = helpers.forward(case, "reference")
-    with pytest.raises(ValueError, match="through must be 'none' but on backend cpu"):
-        helpers.backward(case, y, "reference", through="relu")
-    with pytest.raises(ValueError, match="through must be one of"):
-        helpers.backward(case, y, "cpu", through="tanh")
-
-
 @DTYPES
 @pytest.mark.parametrize("op, sizes, options", THROUGH)
 def test_dz_in_a_border_is_read_where_it_lies(op, sizes, options, dtype):

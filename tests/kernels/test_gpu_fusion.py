@@ -12,17 +12,21 @@ from ltbc.kernels import fusion
 from tests.tools import helpers
 from tests.tools.interpreter import place, same_bits, watched
 
-matrices = import_module("ltbc.kernels.gpu.matrices")  # after the interpreter
+derivative, matrices = (import_module(f"ltbc.kernels.gpu.{name}") for name in ("derivative", "matrices"))  # after
 TILE = {"BLOCK_P": 16, "BLOCK_C": 16, "BLOCK_O": 16, "BLOCK_G": 16, "BLOCK_N": 16}
 DTYPES = (np.float32, np.float16, bfloat16)
 ODD = {"N": 3, "H": 5, "W": 4, "Cg": 18, "Cm": 20, "Cout": 21}  # two tiles an image, no side a multiple of its tile
-GRADIENTS = ["backward_data_kernel", "backward_weights_kernel", "sum_splits_kernel", "backward_global_kernel"]
+GRADIENTS = [
+    "derivative_kernel", "backward_data_kernel", "backward_weights_kernel", "sum_splits_kernel",
+    "backward_global_kernel",
+]
 
 
 @pytest.fixture(autouse=True)
 def short_splits(monkeypatch):
     """Sums over pixels are split from a few pixels on."""
     monkeypatch.setattr(matrices, "STEPS", 1)
+    monkeypatch.setattr(derivative, "BLOCK_P", 16)
 
 
 def draw(seed=0, activation="sigmoid", **sizes):

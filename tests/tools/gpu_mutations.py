@@ -6,6 +6,7 @@ from tests.tools.mutations import of
 CONV, UP = "tests/kernels/test_gpu_conv3x3.py::", "tests/kernels/test_gpu_upsample2x_conv3x3.py::"
 LINEAR, FUSION = "tests/kernels/test_gpu_linear.py::", "tests/kernels/test_gpu_fusion.py::"
 CHROMA, CLASS = "tests/kernels/test_gpu_chroma_loss.py::", "tests/kernels/test_gpu_class_loss.py::"
+THROUGH = "tests/kernels/test_through.py::"
 ADADELTA, COLOR = "tests/kernels/test_gpu_adadelta.py::", "tests/kernels/test_gpu_color.py::"
 LABELS = "test_labels_of_every_integer_dtype_and_out[int64-sigmoid]"
 OWN = "tests/kernels/test_gpu_upsample2x.py::test_the_tables_own_tiles_in_every_order_of_programs[7]"
@@ -17,9 +18,11 @@ MUTATIONS = [
          CONV + "test_small_forward[pointers-1]"),
         ("a column before the image is read", "& (v >= 0) & (v < W)\n        c", "& (v < W)\n        c",
          CONV + "test_small_forward[pointers-1]"),
-        ("masked load without other", "mask=inside[:, None] & (c < C), other=0.0)", "mask=inside[:, None] & (c < C))",
+        ("masked load without other", "return tl.load(x + at, mask=inside[:, None] & (c < C), other=0.0)",
+         "return tl.load(x + at, mask=inside[:, None] & (c < C))",
          CONV + "test_small_forward[pointers-1]"),
-        ("channels beyond the last are read", "mask=inside[:, None] & (c < C), other", "mask=inside[:, None], other",
+        ("channels beyond the last are read", "return tl.load(x + at, mask=inside[:, None] & (c < C)",
+         "return tl.load(x + at, mask=inside[:, None]",
          CONV + "test_small_forward[pointers-2]"),
         ("the wrong member of a pair at stride 2", "i, (r + 1) % 2, j,", "i, r % 2, j,",
          CONV + "test_small_forward[boxes-2]"),
@@ -32,6 +35,38 @@ MUTATIONS = [
         ("derivative of relu from z >= 0 (Triton)", "tl.where(y > 0,", "tl.where(y >= 0,",
          CONV + "test_backward_in_every_order_of_programs[1]"),
         ("half of sigmoid's derivative (Triton)", "(y * (1.0 - y))", "y", CONV + "test_small_backward[boxes-1]"),
+    ),
+    *of(
+        "kernels/gpu/fragments.py",
+        ("pixels of the row below the image", "(i * STEP < H - i0 * STEP - p)", "(i * STEP < H - i0 * STEP - p + 1)",
+         CONV + "test_small_backward[pointers-1]"),
+        ("pixels without other", "mask=inside[:, None] & (c < C), other=0.0)\n\n\n@triton.jit\ndef load_weights",
+         "mask=inside[:, None] & (c < C))\n\n\n@triton.jit\ndef load_weights", CONV + "test_small_backward[pointers-1]"),
+        ("pixels of the next column", "+ j0 * STEP + q) * C", "+ j0 * STEP + q + 1) * C",
+         CONV + "test_small_backward[boxes-1]"),
+    ),
+    *of(
+        "kernels/conv3x3/gpu_kernels.py",
+        ("dx not taken through", 'if THROUGH != "none":', "if False:", THROUGH + "test_gpu[boxes-relu]"),
+        ("dx through another phase of x", "x, n0, i0, j0, 1 + p, 1 + q, c0", "x, n0, i0, j0, 2 - p, 1 + q, c0",
+         THROUGH + "test_gpu[boxes-stride-2-relu]"),
+    ),
+    *of(
+        "kernels/conv3x3/gpu.py",
+        ("dx over x before dw has read it", "    if few_inputs or few_outputs:  # dw first: dx may go over x\n",
+         "    if not few_outputs and needs_dx:\n        backward_data(dz, w, x, stride, through, x if out[0] is None else out[0])\n"
+         "    if few_inputs or few_outputs:\n", THROUGH + "test_gpu[boxes-sigmoid]"),
+    ),
+    *of(
+        "kernels/conv3x3/gpu_few.py",
+        ("dx of few outputs not taken through", '    elif ACTIVATION != "none":\n', "    elif False:\n",
+         THROUGH + "test_gpu[few-outputs-relu]"),
+    ),
+    *of(
+        "kernels/upsample2x_conv3x3/gpu_kernels.py",
+        ("dx of upsampling not taken through", 'if THROUGH != "none":', "if False:", THROUGH + "test_gpu[upsampled-relu]"),
+        ("dx of upsampling through another pixel", "x, n0, i0, j0, 1, 1, c0", "x, n0, i0, j0, 1, 0, c0",
+         THROUGH + "test_gpu[upsampled-sigmoid]"),
     ),
     *of(
         "kernels/gpu/boxes.py",
@@ -80,8 +115,8 @@ MUTATIONS = [
          UP + "test_small[boxes]"),
         ("phase weights of the other row", "(r + 1 - p) // 2 == a", "(r + p) // 2 == a", UP + "test_small[boxes]"),
         ("taps of the 4x4 window swapped", "1 - r // 2) * 2", "r // 2) * 2", UP + "test_small[boxes]"),
-        ("db of one phase only", "1 + t // 2 % 2, 1 + t % 2", "1, 1", UP + "test_small[boxes]"),
-        ("dw of the other phase", "dy, y, n0, i0, j0, 1 + p, 1 + q,", "dy, y, n0, i0, j0, 2 - p, 1 + q,",
+        ("db of one phase only", "t // 2 % 2, t % 2", "0, 0", UP + "test_small[boxes]"),
+        ("dw of the other phase", "dz, n0, i0, j0, p, q, o0,", "dz, n0, i0, j0, 1 - p, q, o0,",
          UP + "test_small[boxes]"),
         ("folded into the wrong weight", "(r + 1 - p) // 2 * 2 + (s", "r // 2 * 2 + (s", UP + "test_small[boxes]"),
         ("dropped split when folding", "for _ in range(SPLITS)", "for _ in range(1)",
@@ -105,20 +140,26 @@ MUTATIONS = [
         ("columns beyond the last of a matrix", "mask=(r < ROWS)[:, None] & (c < COLUMNS), other",
          "mask=(r < ROWS)[:, None] & (c < COLUMNS + 1), other", LINEAR + "test_small"),
         ("masked load of a matrix without other", "(c < COLUMNS), other=0.0)", "(c < COLUMNS))", LINEAR + "test_small"),
-        ("sums of dz by no program", "if c0 == 0:", "if c0 == 1:", FUSION + "test_small"),
-        ("an image's rows run into the next", "(image + 1) * ROWS", "(image + 2) * ROWS", FUSION + "test_small"),
         ("all splits of rows in one place", "store_tile(dw + split * STEP, total", "store_tile(dw, total",
          LINEAR + "test_small"),
         ("db of all splits of rows in one place", "db + split * STEP + o", "db + o", LINEAR + "test_small"),
         ("a split of rows runs to the end", "tl.minimum(split * ROWS_A_SPLIT + ROWS_A_SPLIT, ROWS)", "ROWS",
          LINEAR + "test_small"),
-        ("forgotten remainder tile of an image", 'tiles = cdiv(an_image, tile["BLOCK_P"])',
-         'tiles = an_image // tile["BLOCK_P"]', FUSION + "test_small"),
         ("precision of dx left to the compiler", "weights.T, total, input_precision=PRECISION)", "weights.T, total)",
          LINEAR + "test_split_over_rows[float32]"),
-        ("precision of dw left to the compiler", "dz.to(rows.dtype), total, input_precision=PRECISION)",
-         "dz.to(rows.dtype), total)", LINEAR + "test_split_over_rows[float32]"),
+        ("precision of dw left to the compiler", "rows.T, gradients, total, input_precision=PRECISION)",
+         "rows.T, gradients, total)", LINEAR + "test_split_over_rows[float32]"),
+    ),
+    *of(
+        "kernels/gpu/derivative.py",
+        ("sums of dz over rows of the next image", "r = tile % TILES * BLOCK_P + tl", "r = tile % (2 * TILES) * BLOCK_P + tl",
+         FUSION + "test_small"),
         ("relu's derivative forgotten in a product", 'if ACTIVATION != "none":', "if False:", LINEAR + "test_small"),
+        ("a row of the next image in dz", "(r < ROWS)[:, None]", "(r <= ROWS)[:, None]", LINEAR + "test_small"),
+        ("forgotten remainder tile of an image", "tiles = cdiv(rows, BLOCK_P)", "tiles = max(1, rows // BLOCK_P)",
+         CONV + "test_small_backward[boxes-1]"),
+        ("dz of another dtype taken as it is", ' and dy.dtype == dtype else', " else",
+         CONV + "test_float32_results_of_16_bit_arrays"),
     ),
     *of(
         "kernels/linear/gpu.py",

@@ -61,8 +61,10 @@ MUTATIONS = [
          "dz = activation_backward(dy[images, rows], dy[images, rows], activation)", "test_torch"),
         ("dx left unwritten at the border", "dpadded = xp.zeros_like(padded)", "dpadded = xp.empty_like(padded)",
          "test_torch"),
-        ("dx computed in spite of needs_dx", "dpadded[:, 1:-1, 1:-1]) if dpadded is not None else None",
-         "padded[:, 1:-1, 1:-1])", f"{OPERATIONS}test_left_out[conv3x3-needs_dx]"),
+        ("dx computed in spite of needs_dx", "    dx = None\n", "    dx = padded\n",
+         f"{OPERATIONS}test_left_out[conv3x3-needs_dx]"),
+        ("dx not taken through", "1:-1, 1:-1], x, through)", '1:-1, 1:-1], x, "none")',
+         "tests/kernels/test_through.py::test_reference[boxes-relu]"),
     ),
     *of(
         "kernels/upsample2x_conv3x3/__init__.py",

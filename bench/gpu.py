@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import ml_dtypes  # noqa: F401 (teaches NumPy the name bfloat16)
 import numpy as np
 
+from bench.measure import wgmma
 from bench.measure.gpu_cases import cases
 from bench.measure.sass import ATOMICS, COPIES, TENSOR, TMA, report
 from ltbc.kernels.arrays import sum_dtype
@@ -32,11 +33,11 @@ DTYPES = ("bfloat16", "float16", "float32", "tf32")  # the last: float32, with p
 
 
 class Gpu(NamedTuple):
-    """Peak rates by data sheet (dense, without sparsity), and limits of one multiprocessor."""
+    """Peak rates by data sheet (dense, without sparsity) of the cards of one architecture, which differ in memory, and
+    limits of one multiprocessor."""
 
-    name: str
     flops: dict[str, float]  # a second, by dtype
-    bandwidth: float  # bytes a second
+    bandwidth: dict[str, float]  # bytes a second, by card
     shared: int  # bytes
     warps: int = 64
     registers: int = 65536
@@ -47,9 +48,9 @@ def rates(half: float, tf32: float, float32: float) -> dict[str, float]:
 
 
 GPUS = {
-    "sm_80": Gpu("A100 80 GB SXM", rates(312e12, 156e12, 19.5e12), 2.04e12, 164 << 10),
-    "sm_90": Gpu("H200 SXM", rates(989e12, 494e12, 67e12), 4.8e12, 228 << 10),
-    "sm_100": Gpu("B200 SXM", rates(2250e12, 1125e12, 80e12), 8.0e12, 228 << 10),
+    "sm_80": Gpu(rates(312e12, 156e12, 19.5e12), {"A100 80 GB SXM": 2.04e12}, 164 << 10),
+    "sm_90": Gpu(rates(989e12, 494e12, 67e12), {"H100 SXM": 3.35e12, "H200 SXM": 4.8e12}, 228 << 10),
+    "sm_100": Gpu(rates(2250e12, 1125e12, 80e12), {"B200 SXM": 8.0e12}, 228 << 10),
 }
 
 
@@ -119,8 +120,10 @@ def compile_case(job: tuple[str, int, str, str, str, list[int]]) -> list[dict]:
 
 
 def describe(compiled: Any, args: list, gpu: Gpu, flop: int, dtype: str) -> dict:
-    """What one compiled kernel consists of, and how fast it could be at best. Instructions are those of the main loop
-    where there is one; bytes_min counts every array once; a kernel without tensor cores has no share of the flop."""
+    """What one compiled kernel consists of, and how fast it could be at best on each card. Instructions are those of
+    the main loop where there is one, tensor_instructions all that multiply on tensor cores: wgmma_instructions are
+    Hopper's own, mma_instructions those of before. bytes_min counts every array once; a
+    kernel without tensor cores has no share of the flop."""
     found, meta = report(compiled.asm["cubin"]), compiled.metadata
     counted = found.loop if sum(found.loop[t] for t in TENSOR) else found.whole
     tensor = sum(counted[t] for t in TENSOR)
@@ -130,11 +133,15 @@ def describe(compiled: Any, args: list, gpu: Gpu, flop: int, dtype: str) -> dict
     return {
         "registers": found.registers, "spills": found.spills, "shared_bytes": meta.shared,
         "occupancy": occupancy(gpu, found.registers, meta.shared, meta.num_warps),
-        "tensor_instructions": tensor, "loop_instructions": sum(found.loop.values()),
+        "tensor_instructions": tensor, "wgmma_instructions": counted["HGMMA"], "mma_instructions": counted["HMMA"],
+        "register_operands": wgmma.register_operands(compiled.asm["ttgir"]),
+        "rewritten_operands": wgmma.rewritten(compiled.asm), "loop_instructions": sum(found.loop.values()),
         "copy_instructions": sum(counted[c] for c in COPIES), "tma_instructions": counted[TMA],
         "atomics": sum(found.whole[a] for a in ATOMICS),
         "flop": flop, "bytes_min": sum(arrays.values()),
-        "roofline_s": max(flop / gpu.flops[dtype], sum(arrays.values()) / gpu.bandwidth),
+        "roofline_s": {
+            card: max(flop / gpu.flops[dtype], sum(arrays.values()) / rate) for card, rate in gpu.bandwidth.items()
+        },
     }
 
 
@@ -184,8 +191,10 @@ def line(row: dict) -> str:
     return (
         f"{row['layer']:11} {row['batch']:4} {row['arch']:6} {row['dtype']:8} {row['op']:18} {row['kernel']:23} "
         f"{row['registers']:3} registers {row['spills']:3} spills {row['shared_bytes'] >> 10:3} KB "
-        f"{row['occupancy']:4.0%} occupancy  loop {row['loop_instructions']:4}: {row['tensor_instructions']:3} tensor "
-        f"{row['copy_instructions']:2} copies  {row['flop'] / 1e9:7.1f} GFLOP {row['roofline_s'] * 1e3:.3f} ms"
+        f"{row['occupancy']:4.0%} occupancy  loop {row['loop_instructions']:4}: {row['wgmma_instructions']:3} HGMMA "
+        f"{row['mma_instructions']:3} HMMA {row['copy_instructions']:2} copies  {row['flop'] / 1e9:7.1f} GFLOP  "
+        + ", ".join(f"{seconds * 1e3:.3f} ms {card.split()[0]}" for card, seconds in row["roofline_s"].items())
+        + "  REWRITES " * bool(row["rewritten_operands"]) + "; ".join(row["rewritten_operands"])
     )
 
 

@@ -31,7 +31,11 @@ def cases(batch: int, side: int) -> Iterator[Case]:
     """All layers of the network, then what is around them. `upsample2x`, which the network does not call, stands where
     `upsample2x_conv3x3` does."""
     settings = Settings(classes=tuple(map(str, range(CLASSES))))
-    specs = {spec.name: spec for part in layers(settings).values() for spec in part}
+    parts = [part for part in layers(settings).values() if part]
+    specs = {spec.name: spec for part in parts for spec in part}
+    pairs = [pair for part in parts for pair in zip(part, part[1:]) if "conv3x3" in pair[1].op]
+    before = {spec.name: previous.activation for previous, spec in pairs}  # that dx is taken through
+    derived = {previous.name for previous, _ in pairs}  # layers whose dy has been taken so
     for row in cost_table(settings, side, side):
         spec, x, y = specs[row["name"]], (batch, *row["input"]), (batch, *row["output"])
         flop = 2 * batch * row["macs"]
@@ -42,14 +46,17 @@ def cases(batch: int, side: int) -> Iterator[Case]:
             x = (batch, spec.inputs)
         if spec.op == "fusion":
             flop = flop * x[-1] // spec.inputs
-        yield Case(spec.name, spec.op, flop, partial(run_layer, spec, x, y))
+        through = {"through": before[spec.name]} if spec.name in before else {}
+        yield Case(spec.name, spec.op, flop, partial(run_layer, spec, x, y, spec.name in derived, through))
     yield Case("loss", "chroma_loss", 0, partial(run_chroma_loss, y))  # behind the last layer of all
     yield Case("loss", "class_loss", 0, partial(run_class_loss, (batch, CLASSES), settings.class_loss))
     yield Case("parameters", "adadelta", 0, partial(run_adadelta, sum(spec.parameters for spec in specs.values())))
     yield Case("pixels", "color", 0, partial(run_color, batch, side, settings.color_space))
 
 
-def run_layer(spec: LayerSpec, x_shape: tuple, y_shape: tuple, gpu: Any, empty: Callable) -> None:
+def run_layer(
+    spec: LayerSpec, x_shape: tuple, y_shape: tuple, derived: bool, through: dict, gpu: Any, empty: Callable
+) -> None:
     """Forward and backward of one layer, as `nn` calls them."""
     w, b = empty(spec.weight_shape), empty((spec.filters,), "wide")
     inputs = [empty(x_shape)]
@@ -60,8 +67,9 @@ def run_layer(spec: LayerSpec, x_shape: tuple, y_shape: tuple, gpu: Any, empty: 
     last = "wide" if spec.activation != "relu" and spec.op != "fusion" else None  # chroma and logits are kept wide
     prepared, y = gpu.prepare(w), empty(y_shape, last)
     gpu.forward(*inputs, w, b, *stride, spec.activation, out=y, prepared=prepared)
-    dy, out = empty(y_shape, last), (None,) * (len(inputs) + 2)
-    gpu.backward(dy, *inputs, w, y, *stride, spec.activation, **needs, out=out, prepared=prepared)
+    dy, out = empty(y_shape, last), (inputs[0] if through else None, *(None,) * (len(inputs) + 1))
+    activation = "none" if derived else spec.activation
+    gpu.backward(dy, *inputs, w, y, *stride, activation, **needs, **through, out=out, prepared=prepared)
 
 
 def run_upsample(x_shape: tuple, gpu: Any, empty: Callable) -> None:

@@ -37,14 +37,21 @@ def report(cubin: bytes) -> Report:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        text = tool("nvdisasm", "-c", file.name)
         usage = tool("cuobjdump", "--dump-resource-usage", file.name)
-    instructions, targets = parse(text)
+    instructions, targets = parse(disassembled(cubin))
     blocks = basic_blocks(instructions, targets)
     body = main_loop(blocks)
     loop = Counter(name for k in body for name in blocks[k].names)
     registers = re.search(r"REG:(\d+)", usage)
     return Report(int(registers[1]) if registers else 0, Counter(name for name, *_ in instructions), loop)
+
+
+@cache
+def disassembled(cubin: bytes) -> str:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        return tool("nvdisasm", "-c", file.name)
 
 
 def tool(name: str, *arguments: str) -> str:

@@ -3,6 +3,8 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -119,14 +121,33 @@ def cache_bytes() -> int:
 
 
 def gpu_name() -> str:
-    """Name and clocks (now and at most, MHz) of the GPU, as nvidia-smi gives them; "" without one."""
-    query = ["nvidia-smi", "--query-gpu=name,clocks.sm,clocks.max.sm,clocks.mem", "--format=csv,noheader,nounits"]
+    """Name and highest clocks (MHz) of the GPU, as nvidia-smi gives them; "" without one. What they are at a moment is
+    no part of a machine's name: see `clocks`."""
+    query = ["nvidia-smi", "--query-gpu=name,clocks.max.sm,clocks.max.mem", "--format=csv,noheader,nounits"]
     try:
         line = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
         return ""
-    name, now, most, memory = (part.strip() for part in line.split(","))
-    return f"{name} (SM {now} of {most} MHz, memory {memory} MHz)"
+    name, most, memory = (part.strip() for part in line.split(","))
+    return f"{name} (SM up to {most} MHz, memory {memory} MHz)"
+
+
+@contextmanager
+def clocks(file: Path) -> Iterator[None]:
+    """While this lasts, the GPU's clocks, power and temperature are written to `file` once a second, where there is
+    one: whether a figure was measured at full speed shows there."""
+    query = ["nvidia-smi", "--query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu", "--format=csv"]
+    with file.open("a") as out:
+        try:
+            sampler = subprocess.Popen([*query, "--loop=1"], stdout=out, stderr=subprocess.DEVNULL)
+        except OSError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            sampler.terminate()
+            sampler.wait()
 
 
 def version_of(package: str) -> str | None:

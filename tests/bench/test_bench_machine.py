@@ -26,9 +26,9 @@ def test_sizes_of_caches(monkeypatch, tmp_path):
 
 
 def test_a_gpu_is_named_with_its_clocks(monkeypatch):
-    said = SimpleNamespace(stdout="NVIDIA H200, 345, 1980, 3201\nsecond, 1, 2, 3\n")
+    said = SimpleNamespace(stdout="NVIDIA H200, 1980, 3201\nsecond, 1, 2\n")
     monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: said)
-    assert machine.gpu_name() == "NVIDIA H200 (SM 345 of 1980 MHz, memory 3201 MHz)"
+    assert machine.gpu_name() == "NVIDIA H200 (SM up to 1980 MHz, memory 3201 MHz)"
     said.stdout = ""
     assert machine.gpu_name() == ""
 
@@ -95,21 +95,24 @@ def test_what_is_said_of_a_compiled_kernel(monkeypatch):
         part.update({name: part.get(name, 0) for name in (*gpu.TENSOR, *gpu.COPIES, *gpu.ATOMICS)})
     monkeypatch.setattr(gpu, "report", lambda cubin: found)
     metadata = SimpleNamespace(shared=64 << 10, num_warps=4)
-    compiled = SimpleNamespace(asm={"cubin": b"", "ttir": "tt.dot"}, metadata=metadata)
+    compiled = SimpleNamespace(asm={"cubin": b"", "ttir": "tt.dot", "ttgir": ""}, metadata=metadata)
     x = np.zeros((1000, 6), np.float32)
     args = [Pointer(x), SimpleNamespace(base=Pointer(x)), Pointer(np.zeros(100, np.float16)), 7]
     row = gpu.describe(compiled, args, gpu.GPUS["sm_90"], 989 * 10**9, "bfloat16")
     assert row == {
         "registers": 128, "spills": 2, "shared_bytes": 64 << 10, "occupancy": 12 / 64, "tensor_instructions": 4,
+        "wgmma_instructions": 4, "mma_instructions": 0, "register_operands": 0, "rewritten_operands": [],
         "loop_instructions": 16, "copy_instructions": 2, "tma_instructions": 2, "atomics": 4, "flop": 989 * 10**9,
-        "bytes_min": 24_200, "roofline_s": pytest.approx(1e-3)}
+        "bytes_min": 24_200, "roofline_s": dict.fromkeys(("H100 SXM", "H200 SXM"), pytest.approx(1e-3))}
     compiled.asm["ttir"] = ""
     row = gpu.describe(compiled, args, gpu.GPUS["sm_90"], 1, "bfloat16")
-    assert row["flop"] == 0 and row["roofline_s"] == 24_200 / 4.8e12
+    assert row["flop"] == 0 and row["roofline_s"] == {"H100 SXM": 24_200 / 3.35e12, "H200 SXM": 24_200 / 4.8e12}
     named = row | {"layer": "low.1", "batch": 8, "arch": "sm_90", "dtype": "bfloat16", "op": "conv3x3", "kernel": "k"}
-    assert " ".join(gpu.line(named | {"flop": 2 * 10**9, "roofline_s": 2e-3}).split()) == (
-        "low.1 8 sm_90 bfloat16 conv3x3 k 128 registers 2 spills 64 KB 19% occupancy loop 16: 4 tensor 2 copies "
-        "2.0 GFLOP 2.000 ms")
+    seconds = {"H100 SXM": 2e-3, "H200 SXM": 1e-3}
+    changed = {"flop": 2 * 10**9, "roofline_s": seconds, "rewritten_operands": ["LDSM R1 in the product of R0"]}
+    assert " ".join(gpu.line(named | changed).split()) == (
+        "low.1 8 sm_90 bfloat16 conv3x3 k 128 registers 2 spills 64 KB 19% occupancy loop 16: 4 HGMMA 0 HMMA 2 copies "
+        "2.0 GFLOP 2.000 ms H100, 1.000 ms H200 REWRITES LDSM R1 in the product of R0")
 
 
 def test_flops_of_what_is_compiled_are_those_that_are_measured():

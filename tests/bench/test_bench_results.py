@@ -33,7 +33,7 @@ def test_a_folder_is_named_after_the_machine(monkeypatch):
     assert machine.short_name() == "zen5-2-cores" and machine.cpu_name().startswith("AMD EPYC, Zen 5 (family 26")
     monkeypatch.setattr(machine, "cpu_fields", lambda: {"model name": "Intel(R) Xeon(R) Platinum 8481C CPU @ 2.7GHz"})
     assert machine.short_name() == "intel-r-xeon-r-platinum-8481c-cpu-2-cores"
-    monkeypatch.setattr(machine, "gpu_name", lambda: "NVIDIA H200 (SM 345 of 1980 MHz, memory 3201 MHz)")
+    monkeypatch.setattr(machine, "gpu_name", lambda: "NVIDIA H200 (SM up to 1980 MHz, memory 3201 MHz)")
     assert machine.short_name() == "nvidia-h200"
 
 

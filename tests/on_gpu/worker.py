@@ -1,7 +1,8 @@
 """One unit of checks in a process of its own, since an error on the GPU ends everything that its process does there.
 
-`python -m tests.on_gpu.worker UNIT FILE`: UNIT is a number of `operations.units()`, or "network". Appends one line of
-JSON to FILE as a check starts and one as it ends. Exit status 3 where the GPU is of no use to this process any more.
+`python -m tests.on_gpu.worker UNIT FILE`: UNIT is a number of `operations.units()`, "layers" or "network". Appends one
+line of JSON to FILE as a check starts and one as it ends. Exit status 3 where the GPU is of no use to this process any
+more.
 """
 
 from ltbc import program
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ltbc.kernels.gpu import launch
-from tests.on_gpu import network, operations
+from tests.on_gpu import layers, network, operations
 
 BROKEN = 3
 
@@ -69,6 +70,10 @@ def checks(unit: str, largest: int, tiny: bool) -> Iterator[tuple[str, str, Call
                 width, side, images = sizes
                 what = f"{function.__name__.replace('_', ' ')}, width {width:g}, {images} of {side}x{side}"
                 yield "network", what, partial(function, sizes)
+        return
+    if unit == "layers":
+        for what, check in layers.checks(layers.TINY if tiny else layers.FULL):
+            yield "layers", what, check
         return
     one = operations.units()[int(unit)]
     for case in operations.cases(one, largest):

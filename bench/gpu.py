@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 import ml_dtypes  # noqa: F401 (teaches NumPy the name bfloat16)
 import numpy as np
 
-from bench.measure import wgmma
+from bench.measure import predict, wgmma
 from bench.measure.gpu_cases import cases
 from bench.measure.sass import ATOMICS, COPIES, TENSOR, TMA, report
 from ltbc.kernels.arrays import sum_dtype
@@ -80,6 +81,7 @@ class Offline(Target):
     def __init__(self, capability: int):
         self.capability = capability
         self.launches: list[tuple[str, Any, list]] = []
+        self.grids: list[int] = []  # programs of each
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)  # the system gives memory only to what is touched, and nothing is
@@ -92,6 +94,7 @@ class Offline(Target):
 
         launch.triton.runtime.driver.set_active(OfflineDriver(self.capability))
         with launch.without_torch():
+            self.grids.append(math.prod(grid))
             self.launches.append((kernel.fn.__name__, kernel.warmup(*args, **options, grid=grid), args))
 
 
@@ -113,9 +116,10 @@ def compile_case(job: tuple[str, int, str, str, str, list[int]]) -> list[dict]:
         target = Offline(int(arch[3:]))
         launch.use(target)
         case.call(import_module(f"ltbc.kernels.{op}.gpu"), empty)
-        for name, compiled, args in target.launches:
+        for (name, compiled, args), programs in zip(target.launches, target.grids):
             row = {"kernel": name, "layer": layer, "op": op, "batch": batch, "arch": arch, "dtype": dtype}
-            rows.append(row | describe(compiled, args, GPUS[arch], case.flop, dtype))
+            row |= describe(compiled, args, GPUS[arch], case.flop, dtype)
+            rows.append(row | {"programs": programs} | predicted(compiled, row, programs))
     return rows
 
 
@@ -145,6 +149,25 @@ def describe(compiled: Any, args: list, gpu: Gpu, flop: int, dtype: str) -> dict
     }
 
 
+def predicted(compiled: Any, row: dict, programs: int) -> dict:
+    """What the model of `bench/measure/predict.py` has for this row, if it is of an H100's kind of GPU."""
+    if row["arch"] != "sm_90":
+        return {}
+    found, warps = report(compiled.asm["cubin"]), compiled.metadata.num_warps
+    in_loop = any(found.loop[name] for name in TENSOR)
+    counted = found.loop if in_loop else found.whole
+    whole, loop = sum(found.whole.values()), sum(found.loop.values())
+    work = predict.products(wgmma.disassembled(compiled.asm["cubin"]), counted, warps) if row["flop"] else 0
+    kernel = predict.Kernel(
+        programs, warps, max(1, round(row["occupancy"] * GPUS["sm_90"].warps / warps)),
+        loop if in_loop else 0, whole - (loop if in_loop else 0), work,
+        row["shared_bytes"] // max(1, compiled.metadata.num_stages), wgmma.waits(compiled.asm["ttgir"]),
+        row["flop"], row["bytes_min"],
+    )
+    seconds = predict.seconds(kernel, GPUS["sm_90"].bandwidth["H100 SXM"])
+    return {"predicted_s": seconds, "predicted_share": row["flop"] / seconds / GPUS["sm_90"].flops["bfloat16"]}
+
+
 def occupancy(gpu: Gpu, registers: int, shared: int, warps: int) -> float:
     """Share of the warps a multiprocessor can hold: registers go by 8 a thread, a program takes 1 KB of its own."""
     by_registers = gpu.registers // (-(-max(registers, 1) // 8) * 8 * 32 * warps)
@@ -160,6 +183,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--dtype", nargs="+", default=["bfloat16"], choices=DTYPES)
     parser.add_argument("--layer", default="", help="only layers whose names match this regular expression")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    parser.add_argument("--predict", action="store_true", help="sm_90: what a model on paper expects on an H100")
     parser.add_argument("--json", help="write the rows to this file")
     options = parser.parse_args(argv)
     if find_spec("triton") is None:
@@ -168,7 +192,9 @@ def main(argv: list[str]) -> None:
         parser.error("--size must be a multiple of 8, --batch and --jobs at least 1")
     rows = compile_all(options.arch, options.batch, options.size, options.dtype, options.layer, options.jobs)
     for row in rows:
-        print(line(row))
+        print(line(row) + (modeled(row) if options.predict else ""))
+    for batch in options.batch if options.predict else ():
+        print(f"batch {batch}: " + predict.line([r for r in rows if "predicted_s" in r and r["batch"] == batch]))
     if options.json:
         with open(options.json, "w") as file:
             json.dump(rows, file, indent=1)
@@ -184,6 +210,10 @@ def compile_all(
         return [row for job in work for row in compile_case(job)]
     with ProcessPoolExecutor(jobs) as pool:
         return [row for rows in pool.map(compile_case, work) for row in rows]
+
+
+def modeled(row: dict) -> str:
+    return f"  model {row['predicted_s'] * 1e3:.3f} ms {row['predicted_share']:.0%}" if "predicted_s" in row else ""
 
 
 def line(row: dict) -> str:

@@ -1,16 +1,19 @@
 """Searches tiles for the GPU kernels of one operation on the GPU at hand, and writes its table `tiles.json`.
 
 Every layer shape of the network is a case. From the tile that the table has for it, one parameter at a time is doubled
-or halved as long as that helps; every step is timed with the caches flushed, and the winner is checked against the
-reference before it goes into the table, with machine and date.
+or halved as long as that helps; the kernel alone is timed, with the caches flushed, and the winner is checked against
+the reference before it goes into the table, with machine and date. The table is written after each kernel: a search
+that was stopped, or ran out of its minutes, goes on when started again.
 """
 
 import argparse
 import json
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import BenchError, CheckError, options, results
 from bench.measure.calls import arguments, call, place
@@ -25,7 +28,8 @@ SECONDS, ROUNDS = 0.05, (5, 30)  # for each tile
 BETTER = 0.98  # of the best time so far: below that a tile counts as faster
 LIMITS = {"num_warps": (1, 16), "num_stages": (1, 6)}  # blocks: from 16 to 256
 ACCUMULATORS = 128  # float32 a thread, more spill
-DOES_NOT_FIT = ("OutOfResources", "CompilationError")  # Triton's words for a tile that is too large
+DOES_NOT_FIT = ("OutOfResources", "CompilationError", "PTXASError", "PassManager::run failed")  # Triton's words for it
+BEFORE = ("derivative_kernel", "phase_weights_kernel")  # what an operation starts before the kernels that have tiles
 
 
 def main(argv: list[str]) -> int:
@@ -36,37 +40,60 @@ def main(argv: list[str]) -> int:
     p.add_argument("--batch", type=options.positive(int), default=32)
     p.add_argument("--width", type=options.positive(float), default=1.0)
     p.add_argument("--size", type=options.positive(int, 8), default=224)
+    p.add_argument("--minutes", type=options.positive(float), help="begin no other kernel after that time")
+    p.add_argument("--again", action="store_true", help="search also what has been searched on this GPU")
     p.add_argument("--dry-run", action="store_true", help="search and print, write nothing")
     args = p.parse_args(argv)
     if why := options.refusal("gpu"):
         raise BenchError(f"only GPU kernels have tiles to search, and backend gpu cannot run here: {why}")
-    path = Path(launch.__file__).parents[1] / args.op / "tiles.json"
+    path = table_of(args.op)
     if not path.is_file():
         raise BenchError(f"kernels/{args.op}/ has no tiles.json: nothing to search")
-    found: dict[str, list[dict]] = {}
+    end = time.monotonic() + 60 * args.minutes if args.minutes else math.inf
+    done = (lambda rows, sizes: False) if args.again else searched
     for case in cases(options.settings(args), args.size, args.batch):
         if case.op == args.op and args.layer in (None, case.layer, case.layer.split(".")[0]):
-            for kernel, row in tuned(case, args.dtype, Events()):
-                found.setdefault(kernel, []).append(row)
-    if not args.dry_run:
-        write(path, {name: merged(rows, found.get(name, [])) for name, rows in json.loads(path.read_text()).items()})
-        print(f"kernels/{args.op}/tiles.json: written")
+            for kernel, row in tuned(case, args.dtype, Events(), done, end):
+                if not args.dry_run:
+                    table = json.loads(path.read_text())
+                    write(path, table | {kernel: merged(table[kernel], [row])})
+    if time.monotonic() > end:
+        print(f"kernels/{args.op}/tiles.json: not all of it, the {args.minutes:g} minutes are over; start it again")
     return 0
 
 
-def tuned(case: Case, dtype: str, clock: Any) -> Iterator[tuple[str, dict]]:
-    """(kernel, new row) for each kernel that the case starts; prints a line each. The table itself is left as it is."""
+def searched(rows: list[dict], sizes: dict[str, int]) -> bool:
+    """Whether the table has a row for exactly these sizes that was measured on this GPU."""
+    return any(
+        dict(conditions(row)) == sizes and row.get("measured", "").startswith(f"{where()}, ") for row in rows
+    )
+
+
+def where() -> str:
+    return machine()["gpu"].partition(" (")[0] or "no GPU"
+
+
+def tuned(
+    case: Case, dtype: str, clock: Any, done: Callable[[list[dict], dict[str, int]], bool] = searched,
+    end: float = math.inf,
+) -> Iterator[tuple[str, dict]]:
+    """(kernel, new row) for each kernel that the case starts and that is not done, as long as `end` is not reached;
+    prints a line each. The table itself is left as it is."""
     table = launch.tiles(case.op)
     run = call(case, place(arguments(case, dtype), "gpu"), dtype, "gpu")
-    for kernel, sizes, start in picks(table, run):
+    on_disk = json.loads(table_of(case.op).read_text())
+    for kernel, (sizes, start, _) in picks(table, run).items():
+        if done(on_disk[kernel], sizes) or time.monotonic() > end:
+            continue
+
         def seconds(tile: Tile, kernel: str = kernel) -> float:
             with replaced(table[kernel], tile):
                 try:
-                    return race({"": run}, SECONDS, ROUNDS, clock).times[""].median
+                    return race({"": alone(table, run, kernel)}, SECONDS, ROUNDS, clock).times[""].median
                 except Exception as error:
-                    if type(error).__name__ not in DOES_NOT_FIT:
+                    if not any(word in f"{type(error).__name__}: {error}" for word in DOES_NOT_FIT):
                         raise
-                    return float("inf")
+                    return math.inf
 
         before = seconds(start)
         tile, after = climb(start, seconds)
@@ -76,30 +103,60 @@ def tuned(case: Case, dtype: str, clock: Any) -> Iterator[tuple[str, dict]]:
         except CheckError as error:
             print(f"{case.name}: {kernel} {tile} is fast and wrong, left out: {error}")
             continue
-        where = machine()["gpu"].partition(" (")[0] or "no GPU"
         times = f"{results.seconds(before)} -> {results.seconds(after)}"
         print(f"{case.name}: {kernel} {sizes}: {tile}, {times}", flush=True)
-        measured = f"{where}, {machine()['date']}: {case.layer} batch {case.batch}, {times}"
+        measured = f"{where()}, {machine()['date']}: {case.layer} batch {case.batch}, {times}"
         yield kernel, {**sizes, **tile, "measured": measured}
 
 
-def picks(table: dict[str, list[dict]], run: Callable[[], Any]) -> list[tuple[str, dict[str, int], Tile]]:
-    """(kernel, sizes that decide on its tile, the tile that it has now) of every choice made during a run."""
-    seen: dict[str, tuple[dict[str, int], Tile]] = {}
-    original = launch.pick
+class Pick(NamedTuple):
+    """A choice of a tile: the sizes that decide on it, the tile, and the starts (kernel, grid, arguments, options) of
+    what works with it: the kernel, and what adds up the splits that it makes."""
+
+    sizes: dict[str, int]
+    tile: Tile
+    starts: list[tuple]
+
+
+def picks(table: dict[str, list[dict]], run: Callable[[], Any]) -> dict[str, Pick]:
+    """Every choice made during a run, by the kernel's name in the table."""
+    seen: dict[str, Pick] = {}
+    pick, to = launch.pick, launch.target()
 
     def watched(rows: list[dict], **sizes: int) -> Tile:
-        tile = original(rows, **sizes)
+        tile = pick(rows, **sizes)
         kernel = next(name for name, own in table.items() if own is rows)
-        seen[kernel] = {"arch": launch.target().capability, **sizes}, dict(tile)
+        seen.pop(kernel, None)  # the last of them is the one that starts belong to
+        seen[kernel] = Pick({"arch": to.capability, **sizes}, dict(tile), [])
         return tile
 
-    launch.pick = watched
+    def started(kernel: Any, *rest: Any) -> None:
+        if seen and kernel.fn.__name__ not in BEFORE:
+            list(seen.values())[-1].starts.append((kernel, *rest))
+        type(to).run(to, kernel, *rest)
+
+    launch.pick, to.run = watched, started
     try:
         run()
     finally:
-        launch.pick = original
-    return [(kernel, sizes, tile) for kernel, (sizes, tile) in seen.items()]
+        launch.pick = pick
+        del to.run
+    return seen
+
+
+def alone(table: dict[str, list[dict]], run: Callable[[], Any], kernel: str) -> Callable[[], None]:
+    """A function that starts that kernel and nothing else of the run, with its present tile."""
+    starts, to = picks(table, run)[kernel].starts, launch.target()
+
+    def again() -> None:
+        for start in starts:
+            to.run(*start)
+
+    return again
+
+
+def table_of(op: str) -> Path:
+    return Path(launch.__file__).parents[1] / op / "tiles.json"
 
 
 @contextmanager

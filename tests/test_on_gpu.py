@@ -11,7 +11,7 @@ import pytest
 from tests.tools.interpreter import watched  # isort: skip (first: it sets TRITON_INTERPRET)
 from ltbc.kernels.gpu import launch
 from tests.on_gpu import __main__ as program
-from tests.on_gpu import network, operations, worker
+from tests.on_gpu import layers, network, operations, worker
 from tests.on_gpu.device import guarded
 
 TILE = {"BLOCK_P": 32, "BLOCK_O": 16, "BLOCK_C": 16, "BLOCK_G": 16, "BLOCK_N": 16, "BLOCK": 256}
@@ -55,6 +55,59 @@ def test_the_other_checks_of_the_network(tmp_path):
     with watched(**TILE | {"BLOCK_P": 64}):
         worker.run("network", tmp_path / "found", tiny=True)
     assert not [line for line in lines(tmp_path / "found") if line["state"] != "passed"]
+
+
+def test_layers_repeated(tmp_path):
+    with watched():
+        worker.run("layers", tmp_path / "found", tiny=True)
+    found = lines(tmp_path / "found")
+    assert len(found) == 3 and not [line for line in found if line["state"] != "passed"], found
+
+
+def test_a_layer_that_differs_once_is_found(monkeypatch):
+    real, calls = layers.run, []
+
+    def once(case, y, backend):
+        found = real(case, y, backend)
+        calls.append(backend)
+        if len(calls) == 2:
+            found["dw"].reshape(-1)[5] += 1e-3
+        return found
+
+    monkeypatch.setattr(layers, "run", once)
+    with watched(), pytest.raises(AssertionError, match="dw: run 2 differs from the first in [1-4] bytes"):
+        next(check for what, check in layers.checks(layers.TINY) if what.startswith("low.0"))()
+
+
+def test_the_largest_layer_comes_first():
+    whats = [what for what, _ in layers.checks(layers.FULL)]
+    assert whats[0] == "mid.0, batch 128, 50 times" and len(whats) == len(set(whats)) > 20
+
+
+ALARM = "========= Invalid __shared__ ? of size 2048 bytes\n=========     at 0x2570 in forward_kernel\n"
+
+
+@pytest.mark.parametrize("status, text, state", [
+    (0, "========= ERROR SUMMARY: 0 errors", "passed"), (124, "", "not finished"), (9, ALARM, "passed"),
+    (9, ALARM + "========= Invalid __global__ read of size 4 bytes\n========= ERROR SUMMARY: 2 errors", "failed"),
+    (9, "========= ERROR SUMMARY: 1 error", "failed"), (1, "Traceback", "failed"),
+    (9, "========= Error: Race reported between Write access at 0x1 and Read access\n", "failed"),
+    (9, ALARM + "========= Error: Race reported between Write access at 0x1 and Read access\n", "failed"),
+])
+def test_what_sanitizers_say(status, text, state):
+    assert program.verdict(status, text)[0] == state
+
+
+def test_what_is_not_finished_has_not_failed(tmp_path):
+    folder = program.Folder(tmp_path, time.perf_counter() + 60)
+    line = {"unit": "u", "number": "1", "what": "w", "found": "f"}
+    folder.line(line | {"check": 0, "state": "passed"})
+    assert program.summary(folder)[1] == 0
+    folder.line(line | {"check": 1, "state": "started"})
+    text, status = program.summary(folder)
+    assert status == 3 and "1 passed, 0 failed, 1 not finished" in text and "not finished: w" in text
+    folder.line(line | {"check": 2, "state": "failed"})
+    assert program.summary(folder)[1] == 1
 
 
 def test_a_write_beside_an_array_is_found():

@@ -47,6 +47,12 @@ def in_ttgir(ttgir: str) -> bool:
     return register_operands(ttgir) > 0 and any(int(n) > 0 for n in WAIT.findall(ttgir))
 
 
+def waits(ttgir: str) -> bool:
+    """Whether every product is waited for before the next begins."""
+    found = [int(n) for n in WAIT.findall(ttgir)]
+    return bool(found) and max(found) == 0
+
+
 def rewritten(asm: dict) -> list[str]:
     """Of a compiled kernel: what `in_sass` finds in it, or that `in_ttgir` does; nothing where all is well."""
     if "warp_group_dot" not in asm["ttgir"]:

@@ -6,6 +6,7 @@ import pytest
 
 import tests.tools.interpreter  # noqa: F401 (before any kernel is defined)
 from bench import BenchError, options, tune
+from bench.measure.calls import arguments, call, place
 from bench.measure.cases import cases
 from ltbc.kernels.gpu import launch
 from ltbc.nn import Settings
@@ -62,16 +63,63 @@ class Still:
         return 1e-3
 
 
-def test_a_case_is_searched_checked_and_leaves_the_table_as_it_was(capsys):
+@pytest.fixture
+def interpreted():
+    old = launch.use(launch.Interpreter())
+    yield
+    launch.use(old)
+
+
+def small(layer, work):
     settings = Settings(width=0.03, classes=("a",), global_size=8)
-    case = next(c for c in cases(settings, 8, 1) if c.layer == "color.0" and c.work == "forward")
+    return next(c for c in cases(settings, 8, 1) if (c.layer, c.work) == (layer, work))
+
+
+def test_a_case_is_searched_checked_and_leaves_the_table_as_it_was(capsys, interpreted):
     table = launch.tiles("conv3x3")
     before = json.dumps(table)
-    old = launch.use(launch.Interpreter())
-    try:
-        ((kernel, row),) = tune.tuned(case, "float32", Still())
-    finally:
-        launch.use(old)
+    ((kernel, row),) = tune.tuned(small("color.0", "forward"), "float32", Still())
     assert kernel in table and json.dumps(table) == before
     assert row["arch"] == 90 and row["bytes"] == 4 and "BLOCK_P" in row and "color.0 batch 1" in row["measured"]
     assert "conv3x3 color.0 forward: forward" in capsys.readouterr().out
+
+
+def test_a_kernel_is_timed_by_itself(interpreted):
+    case, table = small("color.0", "backward"), launch.tiles("conv3x3")
+    found = tune.picks(table, call(case, place(arguments(case, "float32"), "gpu"), "float32", "gpu"))
+    names = {kernel: [start[0].fn.__name__ for start in pick.starts] for kernel, pick in found.items()}
+    assert names["backward_data"] == ["backward_data_kernel"]
+    assert names["backward_weights"][0] == "backward_weights_kernel" and names.keys() <= table.keys()
+    assert not any("derivative_kernel" in started for started in names.values())
+
+
+@pytest.mark.parametrize("error, fits", [
+    (type("OutOfResources", (Exception,), {})("shared memory"), False), (type("PTXASError", (Exception,), {})(), False),
+    (RuntimeError("PassManager::run failed"), False), (RuntimeError("an illegal memory access"), True),
+])
+def test_a_tile_that_does_not_fit_is_passed_over_and_what_is_broken_is_not(error, fits, interpreted, monkeypatch):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr(tune, "alone", broken)
+    monkeypatch.setattr(tune, "climb", lambda start, seconds: (start, seconds(start)))
+    found = tune.tuned(small("color.0", "forward"), "float32", Still())
+    if fits:
+        with pytest.raises(RuntimeError, match="illegal"):
+            list(found)
+    else:
+        assert len(list(found)) == 1
+
+
+def test_a_search_goes_on_where_it_stopped(interpreted, monkeypatch, tmp_path):
+    case, path = small("color.0", "forward"), tmp_path / "tiles.json"
+    table = {name: list(rows) for name, rows in launch.tiles("conv3x3").items()}
+    monkeypatch.setattr(tune, "table_of", lambda op: path)
+    tune.write(path, table)
+    assert not list(tune.tuned(case, "float32", Still(), end=0))
+    ((kernel, row),) = tune.tuned(case, "float32", Still())
+    tune.write(path, table | {kernel: tune.merged(table[kernel], [row])})
+    assert not list(tune.tuned(case, "float32", Still()))
+    assert list(tune.tuned(case, "float32", Still(), done=lambda rows, sizes: False))
+    monkeypatch.setattr(tune, "where", lambda: "another GPU")
+    assert list(tune.tuned(case, "float32", Still()))

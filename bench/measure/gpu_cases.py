@@ -30,7 +30,7 @@ class Case:
 def cases(batch: int, side: int) -> Iterator[Case]:
     """All layers of the network, then what is around them. `upsample2x`, which the network does not call, stands where
     `upsample2x_conv3x3` does."""
-    settings = Settings(classes=tuple(map(str, range(CLASSES))))
+    settings = Settings(classes=tuple(map(str, range(CLASSES))), global_size=side)
     parts = [part for part in layers(settings).values() if part]
     specs = {spec.name: spec for part in parts for spec in part}
     pairs = [pair for part in parts for pair in zip(part, part[1:]) if "conv3x3" in pair[1].op]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 CLOCK = 1.755e9  # cycles a second, of an H100 SXM's data sheet at boost
 MULTIPROCESSORS, SCHEDULERS = 132, 4
 TENSOR = 989e12 / CLOCK / MULTIPROCESSORS  # operations a cycle of a multiprocessor, dense bfloat16
-L2 = 5.5e12 / CLOCK / MULTIPROCESSORS  # bytes a cycle of a multiprocessor. Assumed, not measured here
+L2 = 5120 / MULTIPROCESSORS  # bytes a cycle of a multiprocessor: an A100's, by its white paper. Assumed
 LATENCY = 1000  # cycles from a copy's start to its tile in shared memory, from DRAM. Assumed
 HGMMA = re.compile(r"HGMMA\.(\d+)x(\d+)x(\d+)")
 HMMA = re.compile(r"HMMA\.(16)(8)(16|8|4)\.")

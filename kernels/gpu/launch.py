@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ltbc.kernels.arrays import Array, array_module
-from ltbc.kernels.gpu.targets import Interpreter, Pointer, Target, address, strides
+from ltbc.kernels.gpu.targets import Interpreter, Pointer, Target, address, recording, strides
 
 try:
     import triton
@@ -92,7 +92,7 @@ class Gpu(Target):
     def capture(self, work: Callable[[], Any]) -> Callable[[], Any]:
         cuda = self.arrays.cuda
         stream, pool = cuda.Stream(non_blocking=True), cuda.MemoryPool()  # the graph's own, as are workspaces
-        with stream, cuda.using_allocator(pool.malloc):
+        with recording(triton.knobs.runtime), stream, cuda.using_allocator(pool.malloc):
             stream.begin_capture()
             try:
                 results = work()
@@ -195,8 +195,8 @@ def capture(work: Callable[[], Any]) -> Callable[[], Any]:
     """A function that starts, as one CUDA graph on the current stream, all that `work()` starts, and returns what
     `work()` returned: arrays that every replay fills anew. Nothing is computed now.
 
-    `work` must have run before (so that all is compiled), use the same arrays on every call and bring nothing to the
-    host; its arrays must outlive the function, and numbers among its arguments stay what they are now.
+    `work` must have run before (so that all is compiled; else RuntimeError), use the same arrays on every call and
+    bring nothing to the host; its arrays must outlive the function, and numbers among its arguments stay as now.
     """
     return target().capture(work)
 

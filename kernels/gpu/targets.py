@@ -3,7 +3,9 @@
 The GPU itself, and the choice between them, stand in `kernels/gpu/launch.py`.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,26 @@ class Interpreter(Target):
 
     def place(self) -> tuple[int, int]:
         return 0, 0
+
+
+@contextmanager
+def recording(runtime: Any) -> Iterator[None]:
+    """While a CUDA graph is recorded: garbage waits, for with it Triton from 3.7 on unloads modules, which breaks the
+    recording; and a kernel that would have to be compiled is a RuntimeError. runtime: `triton.knobs.runtime`."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("launch: a kernel starts for the first time while a graph is recorded; run the work before")
+
+    collected, hook = gc.isenabled(), runtime.jit_cache_hook
+    gc.collect()
+    gc.disable()
+    runtime.jit_cache_hook = refuse
+    try:
+        yield
+    finally:
+        runtime.jit_cache_hook = hook
+        if collected:
+            gc.enable()
 
 
 def strides(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Sums of several trips and of several splits, in every gpu kernel that has a loop, under Triton's interpreter.
 
-Values are multiples of 1/16 up to 1, dy's of 1/128: stored exactly in every dtype; products and sums of them are exact
+Values are multiples of 1/16 up to 1, dy's of 1/256: stored exactly in every dtype; products and sums of them are exact
 in float32, in whatever order. So results are compared bit by bit, and a trip left out, taken twice, forgotten by the
 next one or rounded to storage shows.
 """
@@ -50,7 +50,7 @@ def exact_case(op, sizes, dtype, activation="relu", **settings):
     arguments = {k: draw(helpers.shape(p, sizes)) for k, p in layer.arguments.items()}
     case = helpers.Case(op, sizes, arguments, {**settings, "activation": activation})
     shape = helpers.forward(case).shape
-    case.arguments["dy"], y = draw(shape, 128), draw(shape)
+    case.arguments["dy"], y = draw(shape, 256), draw(shape)
     return case.converted(lambda k, a: a.astype(np.float32 if k == "b" else dtype)), y.astype(dtype)
 
 

@@ -70,3 +70,17 @@ def test_gpu(name, before):
         assert got.tobytes() == again.tobytes()
         allowed = tolerance(np.dtype(dtype).name, length if what == "dx" else sums, got.dtype, factors=1)
         assert_close(what, got, expected, allowed, 1.0)
+
+
+def test_dz_is_dy_itself_where_nothing_is_to_be_done():
+    from tests.tools.interpreter import place, watched
+
+    case, y, capability = drawn("boxes", "relu")
+    stored = case.converted(lambda k, a: place(a, np.float32 if k == "b" else bfloat16))
+    wide = stored.converted(lambda k, a: place(a, np.float32) if k == "dy" else a)
+    with watched(capability, BLOCK_P=32, BLOCK_O=16, BLOCK_C=16) as target:
+        want = helpers.backward(stored, place(y, bfloat16), "gpu")
+        assert "derivative_kernel" not in target.launches
+        found = helpers.backward(wide, place(y, np.float32), "gpu")  # the same values: they are rounded to 16 bits
+        assert "derivative_kernel" in target.launches
+    assert [a.tobytes() for a in found] == [a.tobytes() for a in want]

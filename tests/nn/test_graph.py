@@ -1,11 +1,14 @@
 """nn/graph.py where graphs are recorded by running (Triton's interpreter); `tests/on_gpu` has the same on a GPU."""
 
+import gc
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from tests.tools.interpreter import watched  # isort: skip (first: it sets TRITON_INTERPRET)
 from ltbc.kernels.gpu import launch
+from ltbc.kernels.gpu.targets import recording
 from ltbc.nn import Adadelta, Network
 from ltbc.nn.graph import Replay
 from tests.nn.test_gpu_network import TILE, make
@@ -54,6 +57,22 @@ def test_other_shapes_are_recorded_anew_and_other_backends_never():
         assert forward(x=x)[0].tobytes() == net.forward(x)[0].tobytes()
 
 
+def test_while_a_graph_is_recorded_nothing_is_compiled_and_no_garbage_collected():
+    runtime = SimpleNamespace(jit_cache_hook="before")
+    with pytest.raises(RuntimeError, match="for the first time while a graph is recorded"):
+        with recording(runtime):
+            assert not gc.isenabled()
+            runtime.jit_cache_hook(key="k", repr="r", fn=None, compile=None)
+    assert gc.isenabled() and runtime.jit_cache_hook == "before"
+    gc.disable()
+    try:
+        with recording(runtime):
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
 class FakeStream(SimpleNamespace):
     def __enter__(self):
         self.log.append("enter")
@@ -76,6 +95,6 @@ def test_capture_records_on_a_stream_of_its_own_and_replays_on_the_current_one()
     )
     gpu = object.__new__(launch.Gpu)
     gpu.arrays = SimpleNamespace(cuda=cuda)
-    replay = gpu.capture(lambda: log.append("work") or "results")
-    assert log == ["enter", "begin", "work", "end", "exit"]
+    replay = gpu.capture(lambda: log.append("work") or log.append(gc.isenabled()) or "results")
+    assert log == ["enter", "begin", "work", False, "end", "exit"]
     assert [replay(), replay()] == ["results", "results"] and log[5:] == ["launch on current"] * 2

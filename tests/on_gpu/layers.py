@@ -35,7 +35,7 @@ FULL, TINY = Sizes(), Sizes(1, 16, 2, ("low.0", "color.4", "class.1"))
 
 def checks(sizes: Sizes) -> Iterator[tuple[str, Callable[[], str]]]:
     """(what, check) of every layer, FIRST before the others."""
-    settings = Settings(classes=tuple(map(str, range(205))))
+    settings = Settings(classes=tuple(map(str, range(205))), global_size=sizes.side)
     specs = {spec.name: spec for part in layers(settings).values() for spec in part}
     rows = [row for row in cost_table(settings, sizes.side, sizes.side) if row["name"].startswith(sizes.names)]
     for row in sorted(rows, key=lambda row: row["name"] != FIRST):

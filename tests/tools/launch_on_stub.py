@@ -42,10 +42,17 @@ def main(folder, *modules):
     from ltbc.kernels.conv3x3 import gpu
     from ltbc.kernels.gpu import launch
     from ltbc.kernels.gpu.fragments import sum_splits_kernel
+    from ltbc.kernels.gpu.targets import recording
 
     x, w = FakeArray((4, 56, 56, 128), "bfloat16", 1 << 20), FakeArray((3, 3, 128, 256), "bfloat16", 2 << 20)
     b, y = FakeArray((256,), "float32", 3 << 20), FakeArray((4, 56, 56, 256), "bfloat16", 4 << 20)
     gpu.forward(x, w, b, 1, "relu", out=y)
+    with recording(launch.triton.knobs.runtime):  # what has been compiled starts; what has not is refused
+        gpu.forward(x, w, b, 1, "relu", out=y)
+        try:
+            gpu.forward(x, w, b, 1, "sigmoid", out=y)
+        except RuntimeError as error:
+            print(error)
     parts, dw, db = (FakeArray((n,), "float32", k << 20) for n, k in ((4000, 5), (990, 6), (10, 8)))
     arguments.value = 6
     launch.run(sum_splits_kernel, (7,), parts, dw, db, 4, 990, 10, BLOCK=1024, num_warps=4)

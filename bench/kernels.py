@@ -9,6 +9,8 @@ Winograd's method needs fewer, so that the first may exceed 100 %. On a CPU the 
 
 import argparse
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,18 @@ from typing import Any
 import numpy as np
 
 from bench import BenchError, CheckError, options, results
+from bench.measure import overrides
 from bench.measure.calls import arguments, call, place
 from bench.measure.cases import Case, cases
 from bench.measure.ceilings import Ceilings, ceilings
 from bench.measure.check import check, method_of
 from bench.measure.guest import Guest, Turn, check_file
 from bench.measure.machine import where
+from bench.measure.sweep import sweep, swept
 from bench.measure.timing import Events, Race, Spread, Wall, race
 from bench.measure.work import torch_device
 from bench.torch.ops import configure, emulated, promising, torch_calls
+from ltbc.nn import default_backend
 from ltbc.nn.network import as_dtype
 
 COLUMNS = "{:<18} {:<12} {:<9} {:>9} {:>19} {:>8} {:>7} {:>6} {:>8} {:>7} {:>9} {:<22} {:>6} {:>13} {}"
@@ -45,6 +50,9 @@ def main(argv: list[str]) -> int:
 
 
 def run(args: argparse.Namespace, guest: Guest | None) -> int:
+    if args.tile:
+        backends = args.backend or [default_backend()]
+        overrides.use_tiles(dict(args.tile), backends[0], args.op)
     pairs, table, works, failed = options.chosen(args), results.Table(args.csv), None, list[str]()
     if guest:
         args.op, works, misspelt = guest.works(args.op, operations(args))
@@ -53,7 +61,7 @@ def run(args: argparse.Namespace, guest: Guest | None) -> int:
           "ratio = PyTorch's time / ours", flush=True)
     for backend, dtype in pairs:
         configure(backend)
-        found = [case for case in cases(options.settings(args), args.size, args.batch) if selected(case, args, works)]
+        found = chosen(args, works)
         if not found:
             raise BenchError("no case has that operation, layer and work; `ltbc layers` lists the layers")
         if slow := emulated(torch_device(backend)):
@@ -85,8 +93,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     p.add_argument("--batch", type=options.positive(int), default=8)
     p.add_argument("--with", dest="with_", type=Path, metavar="FILE",
                    help="a Python file with forward and/or backward of one operation: OP = 'conv3x3' in it, or --op")
+    p.add_argument("--sweep", metavar="NAME=VALUES", help="one layer over a size: Cout=32..512, side=28,56 or N=1..32")
+    p.add_argument("--tile", type=overrides.tile, nargs="+", metavar="NAME=NUMBER", default=[],
+                   help="in place of the kernels' own, such as rows=12 (cpu) or BLOCK_P=64 (gpu, with --op)")
+    p.add_argument("--compile", action="store_true",
+                   help="also how long our kernels of a case take to compile (cpu), and the size of what is kept of it")
     p.add_argument("--seconds", type=options.positive(float), default=1.0, help="for each case (default 1)")
     args = p.parse_args(argv)
+    if args.tile and (args.backend or [""])[0] == "gpu" and not args.op:
+        raise BenchError("--tile on a GPU is of one operation: say which with --op")
+    if args.tile and args.compile:
+        raise BenchError("--compile is of the kernels' own tiles, not of --tile")
     if args.op and args.op not in (ops := sorted(operations(args))):
         raise BenchError(f"--op must be one of {', '.join(ops)}, got {args.op}")
     return args
@@ -98,6 +115,14 @@ def operations(args: argparse.Namespace) -> dict[str, set[str]]:
     for case in cases(options.settings(args), args.size, 1):
         found.setdefault(case.op, set()).add(case.work)
     return found
+
+
+def chosen(args: argparse.Namespace, works: set[str] | None) -> list[Case]:
+    """The cases to be measured, in order."""
+    if args.sweep:
+        over = swept(sweep(args.sweep), options.settings(args), args.size, args.batch, args.op, args.layer)
+        return [case for case in over if args.work in (None, case.work) and (not works or case.work in works)]
+    return [case for case in cases(options.settings(args), args.size, args.batch) if selected(case, args, works)]
 
 
 def selected(case: Case, args: argparse.Namespace, works: set[str] | None) -> bool:
@@ -121,10 +146,32 @@ def measure(
     if guest:
         yours.check()
     rows = [row(case, name, found, backend, dtype, limits, args) for name in functions]
+    if args.compile and backend == "cpu":
+        rows[0] |= (cost := compiling(case, dtype))
     for name, line in zip(functions, rows):
         if name in ("ours", "yours"):
             print_row(case, name, line, found)
+    if args.compile and backend == "cpu":
+        kept = f"{cost['cache_bytes'] / 1024:.0f} KiB kept"
+        print(f"  compiled in {results.seconds(cost['compile_s'])}, {kept}", flush=True)
     return rows
+
+
+def compiling(case: Case, dtype: str) -> results.Row:
+    """What the first call takes beyond another one in a process with nothing compiled, and what it leaves there."""
+    with tempfile.TemporaryDirectory(prefix="bench-compile-") as folder:
+        guest = Guest(None, LTBC_CACHE=folder)
+        try:
+            turn = Turn(guest, case, "cpu", dtype, Wall(flushed=False))
+            begun = time.perf_counter()
+            turn.check()
+            first, begun = time.perf_counter() - begun, time.perf_counter()
+            turn.check()
+            later = time.perf_counter() - begun
+        finally:
+            guest.stop()
+        kept = sum(file.stat().st_size for file in Path(folder).iterdir())
+        return {"compile_s": max(0.0, first - later), "cache_bytes": kept}
 
 
 def rivals(
@@ -152,6 +199,8 @@ def row(
     traffic = case.bytes(as_dtype(dtype))
     rival = fastest(found)
     ratio = found.ratio(rival, name) if rival else None
+    notes = [f"against {rival}"] * bool(rival and not name.startswith("torch"))
+    notes += [f"{tile}={value}" for tile, value in args.tile] if name == "ours" else []
     figures = {"ratio": ratio.median, "ratio_p20": ratio.low, "ratio_p80": ratio.high} if ratio else {}
     return {
         "command": "kernels", "backend": backend, "dtype": dtype, "op": case.op, "layer": case.layer, "work": case.work,
@@ -160,7 +209,7 @@ def row(
         "tflops": case.flops / t / 1e12, "gbytes_s": traffic / t / 1e9, "matrix_share": case.flops / t / limits.flops,
         "done_share": done(case, dtype) / t / limits.flops if name == "ours" and backend == "cpu" else None,
         "memory_share": traffic / t / limits.bytes, **figures,
-        "note": f"against {rival}" if rival and not name.startswith("torch") else None,
+        "note": "; ".join(notes) or None,
         "ceiling_tflops": limits.flops / 1e12, "ceiling_gbytes_s": limits.bytes / 1e9,
         "mark": (ratio or Spread(t, low, high)).mark(found.others),
     }

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from bench import BenchError
+from bench.measure import overrides
 from ltbc.kernels.dispatch import BACKENDS, implementation
 from ltbc.nn import Settings, default_backend, default_dtype
 from ltbc.nn.backends import OPERATIONS, array_module_of, complete
@@ -36,6 +37,7 @@ def parser(command: str, description: str | None) -> argparse.ArgumentParser:
     p.add_argument("--width", type=positive(float), default=1.0, help="scales every channel count (default 1)")
     p.add_argument("--size", type=positive(int, 8), default=224, help="side of the pictures (default 224)")
     p.add_argument("--csv", type=Path, metavar="FILE", help="also write the rows into this file")
+    overrides.add(p)
     return p
 
 

@@ -12,7 +12,8 @@ from ltbc.nn.weights import write_whole
 
 KEY = ("command", "backend", "dtype", "op", "layer", "work", "batch", "size", "width", "config", "quantity")
 FIGURES = ("p50", "p20", "p80", "rounds", "tflops", "gbytes_s", "matrix_share", "done_share", "memory_share",
-           "ratio", "ratio_p20", "ratio_p80", "ceiling_tflops", "ceiling_gbytes_s", "tolerance", "mark", "note")
+           "ratio", "ratio_p20", "ratio_p80", "ceiling_tflops", "ceiling_gbytes_s", "compile_s", "cache_bytes",
+           "tolerance", "mark", "note")
 CONDITIONS = ("cpu", "cores", "threads", "gpu", "python", "versions", "date", "commit")
 FIELDS = (*KEY, *FIGURES, *CONDITIONS)
 Row = dict[str, Any]  # of FIELDS; times in seconds, memory in bytes, ratios PyTorch / ours

@@ -21,7 +21,7 @@ from ltbc.nn.architecture import layers
 
 SETTINGS = Settings(width=0.125, classes=tuple("abcde"), global_size=32)
 LIMITS = Ceilings(4e12, 100e9, "mm", "copy")
-ARGS = Namespace(size=32, width=0.125, quick=False, backend="cpu", dtype="float32")
+ARGS = Namespace(size=32, width=0.125, quick=False, backend="cpu", dtype="float32", tile=[])
 # operation, layer, work: FLOPs, elements of 2 bytes, elements of 4 bytes, at batch 3, width 1/8, 32 x 32
 COSTS = {
     ("conv3x3", "low.0", "forward"): (2 * 3 * 16 * 16 * 9 * 1 * 8, 3 * (1024 + 256 * 8) + 72, 8),

@@ -115,15 +115,16 @@ def anchor_offsets(grid, places, start, stride):
     return np.append(offsets.ravel(), np.zeros(ANCHORS, np.int64))
 
 
-def pieces(x, phases):
-    """(units of `multiply_runs`, rows of c of each run, rows in all): a run's are filled up to STEP_ROWS."""
+@lru_cache(64)
+def pieces(places, channels, itemsize, phases):
+    """(units of `multiply_runs`, rows of c of each run, rows in all): a run's are filled up to STEP_ROWS. places: the
+    image's strides."""
     units, rows, row = [], [], 0
     for number, phase in enumerate(phases):
         for run in phase.runs:
-            length = run.taps * x.channels
-            first = run.row * x.strides.row + run.column * x.strides.pixel
-            units += [(first + e * x.dtype.itemsize, min(PIECE, length - e), number, row + e)
-                      for e in range(0, length, PIECE)]
+            length = run.taps * channels
+            first = run.row * places.row + run.column * places.pixel
+            units += [(first + e * itemsize, min(PIECE, length - e), number, row + e) for e in range(0, length, PIECE)]
             rows.append(slice(row, row + length))
             row += -(-length // STEP_ROWS) * STEP_ROWS
     return np.array(units, np.int64), rows, row
@@ -135,7 +136,7 @@ def gradient_over_windows(x: Image, dz: Image, grid: Grid, phases: tuple[Phase, 
     x_at = anchor_offsets(grid, x.strides, grid.start, grid.stride)
     dz_at = anchor_offsets(grid, dz.strides, dz.border, grid.scale)
     phase_at = np.array([phase.p * dz.strides.row + phase.q * dz.strides.pixel for phase in phases], np.int64)
-    units, rows_of_runs, rows = pieces(x, phases)
+    units, rows_of_runs, rows = pieces(x.strides, x.channels, x.dtype.itemsize, phases)
     c = dw
     if dw.shape != (rows, panels(outputs) * PANEL) or not dw.flags.c_contiguous or dw.dtype != np.float32:
         c = workspace("product", rows * panels(outputs) * PANEL * 4).view(np.float32).reshape(rows, -1)

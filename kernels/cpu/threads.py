@@ -82,16 +82,20 @@ def launch(kernel: Any, units: int, scratch: int, /, *arguments: Any, **named: A
 
 def in_order(kernel: Any, given: int, named: dict[str, Any]) -> tuple:
     """Values of the arguments that follow (first, last, scratch) and so many given ones."""
-    names = names_of(kernel)[given:]
-    if named.keys() != set(names):
-        raise TypeError(f"cpu: {kernel.py_func.__name__} takes {', '.join(names)}, got {', '.join(named)}")
-    return tuple(named[name] for name in names)
+    names = names_behind(kernel, given)
+    try:
+        if len(named) == len(names):
+            return tuple(map(named.__getitem__, names))
+    except KeyError:
+        pass
+    raise TypeError(f"cpu: {kernel.py_func.__name__} takes {', '.join(names)}, got {', '.join(named)}")
 
 
 @cache
-def names_of(kernel: Any) -> tuple[str, ...]:
+def names_behind(kernel: Any, given: int) -> tuple[str, ...]:
+    """Of those arguments."""
     code = kernel.py_func.__code__
-    return code.co_varnames[3 : code.co_argcount]
+    return code.co_varnames[3 + given : code.co_argcount]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from tests import ROOT
 
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
 TRY = re.compile(r'^# Try: "(.+?)" -> "(.+?)" (.+)$', re.MULTILINE)  # what stands there, what to put, what it does
+LONG = ("4_triton", "5_learning")
 TRIES = [(path, *found) for path in LESSONS for found in TRY.findall(path.read_text())]
 SAYS = {
     "1_convolution": ("is the output at (2, 2): 35", "gives the same: True", "one: True"),
@@ -77,7 +78,7 @@ def test_lessons_show_what_they_say(path):
 
 
 @pytest.mark.parametrize("path, old, new, does", [
-    pytest.param(*row, id=f"{row[0].stem}-{k}", marks=[pytest.mark.slow] * (row[0].stem == "5_learning"))
+    pytest.param(*row, id=f"{row[0].stem}-{k}", marks=[pytest.mark.slow] * (row[0].stem in LONG))
     for k, row in enumerate(TRIES)
 ])
 def test_what_there_is_to_try_does_what_it_says(path, old, new, does, tmp_path):

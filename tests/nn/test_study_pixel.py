@@ -136,8 +136,7 @@ def test_a_finger_on_the_output_scrolls_the_page(made):
 
 
 @needs_browser
-@pytest.mark.parametrize("kind, stops", [("global", 10), ("local", 7)])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("kind, stops, width", [("global", 10, 390), ("local", 7, 1280)])
 def test_the_walk_goes_through_the_network_and_ends(made, kind, stops, width):
     with browser(width, 844) as chromium:
         chromium.open(made / f"{kind}.html")

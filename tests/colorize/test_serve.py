@@ -211,7 +211,7 @@ def test_one_photograph_twice_and_by_two_people(server, photographs, tmp_path):
             other.upload("#drop input[type=file]", twin)
             other.wait(BOTH_SHOWN)
         one.wait(BOTH_SHOWN)
-        assert one.run("return document.querySelectorAll('#photos img').length") == 2
+        one.wait("return document.querySelectorAll('#photos img').length == 2")
         one.upload("#drop input[type=file]", twin)
         one.wait("return document.querySelectorAll('#photos img').length == 3")
         assert not one.run("return document.querySelector('#problems')?.innerText"), "no problem is told"
@@ -230,6 +230,7 @@ def test_by_keyboard_with_names_and_colors_of_one_s_own(server, photographs, dar
         chromium.upload("#drop input[type=file]", *photographs)
         before = chromium.wait(BOTH_SHOWN)
         assert chromium.run(leave), "who leaves with photographs is asked"
+        chromium.wait("return document.querySelectorAll('#photos img').length == 3")
         names = chromium.run("return [...document.querySelectorAll('#photos button, #slider img')]"
                              ".map(e => e.ariaLabel || e.alt)")
         assert names[:4] == ["field.tif, grey", "field.tif, in color", "Show harbor.jpg", "Remove harbor.jpg"]
@@ -246,7 +247,7 @@ def test_by_keyboard_with_names_and_colors_of_one_s_own(server, photographs, dar
         chromium.run("document.activeElement.click()")
         changed = f"const now = (() => {{ {BOTH_SHOWN} }})(); return now && now[1] != '%s' && now"
         hinted = chromium.wait(changed % before[1])
-        (name,) = chromium.run("return [...document.querySelectorAll('.mark')].map(e => e.ariaLabel)")
+        name = chromium.wait("return document.querySelector('.mark')?.ariaLabel")
         assert name == "Remove the color #c68863, 51 percent from the left, 51 percent from the top"
         if axe.SCRIPT.is_file():
             chromium.run("document.querySelector('#style-part button').click()")
@@ -256,7 +257,7 @@ def test_by_keyboard_with_names_and_colors_of_one_s_own(server, photographs, dar
             assert axe.findings(chromium) == []
         chromium.run("document.querySelector('#slider .undo').click()")
         chromium.wait(changed % hinted[1])
-        assert chromium.run("return document.querySelectorAll('.mark').length") == 0
+        chromium.wait("return document.querySelectorAll('.mark').length == 0")
         # photographs that are not wanted
         chromium.run("document.querySelector('#photos button.remove').click()")
         chromium.wait("return document.querySelectorAll('#photos img').length == 2")

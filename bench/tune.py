@@ -97,13 +97,16 @@ def tuned(
 
         before = seconds(start)
         tile, after = climb(start, seconds)
+        if after == math.inf:
+            print(f"{case.name}: {kernel} {sizes}: no tile fits, {start} neither", flush=True)
+            continue
         try:
             with replaced(table[kernel], tile):
                 check(case, "gpu", dtype, runs=3)  # values of the same buffers differ from run to run
         except CheckError as error:
             print(f"{case.name}: {kernel} {tile} is fast and wrong, left out: {error}")
             continue
-        times = f"{results.seconds(before)} -> {results.seconds(after)}"
+        times = f"{results.seconds(before) if before < math.inf else 'none'} -> {results.seconds(after)}"
         print(f"{case.name}: {kernel} {sizes}: {tile}, {times}", flush=True)
         measured = f"{where()}, {machine()['date']}: {case.layer} batch {case.batch}, {times}"
         yield kernel, {**sizes, **tile, "measured": measured}

@@ -45,13 +45,15 @@ def test_launch_on_a_stub_of_the_driver(stub, module):
     command = [sys.executable, str(TOOLS / "launch_on_stub.py"), str(stub), module]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    with_torch, *log = done.stdout.splitlines()
+    refused, with_torch, *log = done.stdout.splitlines()
+    assert "for the first time while a graph is recorded" in refused, "of another activation: not compiled before"
     assert with_torch == str(module == "torch"), "PyTorch must not be imported on the way"
     m = 1 << 20
     boxes = {int(a): sides for _, a, *sides in (line.split() for line in log if line.startswith("box"))}
     seen = {a: [int(s.split(":")[0]) for s in sides] for a, sides in boxes.items()}  # innermost first
     assert seen == {1 * m: [128, 56, 56, 4], 2 * m: [256, 9 * 128], 4 * m: [256, 56, 56, 4]}
-    first, second = (line.split() for line in log if line.startswith("launch"))
+    first, again, second = (line.split() for line in log if line.startswith("launch"))
+    assert first[:6] == again[:6], "what has been compiled starts while a graph is recorded too"
     programs = 1
     for side in boxes[4 * m]:
         size, step = map(int, side.split(":"))

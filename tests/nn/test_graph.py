@@ -97,4 +97,4 @@ def test_capture_records_on_a_stream_of_its_own_and_replays_on_the_current_one()
     gpu.arrays = SimpleNamespace(cuda=cuda)
     replay = gpu.capture(lambda: log.append("work") or log.append(gc.isenabled()) or "results")
     assert log == ["enter", "begin", "work", False, "end", "exit"]
-    assert [replay(), replay()] == ["results", "results"] and log[5:] == ["launch on current"] * 2
+    assert [replay(), replay()] == ["results", "results"] and log[6:] == ["launch on current"] * 2

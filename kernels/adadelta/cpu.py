@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ltbc.kernels.cpu.buffers import address
+from ltbc.kernels.arrays import address
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import FLOAT, FLOAT32, LANES, LIKE
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.vector import load_part, muladd, root, size_of, splat, store_part
 
 UNIT = 1 << 16  # parameters
@@ -19,7 +19,7 @@ def step(p, g, eg, ed, lr, rho, eps, *, low=None):
     rounded = buffers[0] if low is None else low if low.dtype in LIKE and low.flags.c_contiguous else buffers[0].copy()
     constants = np.array([lr, rho, 1 - rho, eps], np.float32)
     units = -(-p.size // UNIT)
-    launch(update, units, 0, LIKE[rounded.dtype], *map(address, buffers), address(rounded), p.size, constants)
+    forall(update, units, 0, LIKE[rounded.dtype], *map(address, buffers), address(rounded), p.size, constants)
     for x, written in zip((p, g, eg, ed), buffers):
         if written is not x and x is not g:
             x[...] = written

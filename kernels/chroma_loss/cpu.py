@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from ltbc.kernels.cpu.buffers import address, allocate, check_storage, deliver, pixel_at, strides
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import allocate, check_storage, deliver, pixel_at, strides
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import LANES, LIKE
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.vector import lanes_sum, load_part, muladd, size_of, splat, store_part
 
 
@@ -16,7 +17,7 @@ def value_and_gradient(y, target, scale, *, out=None):
     y, target = (x if whole_rows(x) else np.ascontiguousarray(x) for x in (y, target))
     sums = np.empty(n * h, np.float32)
     factor = np.float32(scale * 2 / max(y.size, 1))
-    launch(loss_of_row, n * h, 0, LIKE[y.dtype], LIKE[target.dtype], LIKE[dy.dtype], address(y), strides(y),
+    forall(loss_of_row, n * h, 0, LIKE[y.dtype], LIKE[target.dtype], LIKE[dy.dtype], address(y), strides(y),
            address(target), strides(target), address(dy), strides(dy), h, w * c, factor, sums)
     return np.float32(sums.sum(dtype=np.float64) / y.size), deliver(out, dy)
 

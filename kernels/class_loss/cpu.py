@@ -6,14 +6,14 @@ import numpy as np
 
 from ltbc.kernels.cpu.buffers import check_storage, deliver
 from ltbc.kernels.cpu.compiler import compiled
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 
 
 def value_and_gradient(z, labels, scale, kind, *, out=None):
     check_storage("class_loss", z)
     logits, losses = np.ascontiguousarray(z, np.float32), np.empty(z.shape[0])
     dz = out if out is not None and out.dtype == np.float32 and out.flags.c_contiguous else np.empty_like(logits)
-    launch(loss_of_row, z.shape[0], 0, logits, labels.astype(np.int64), scale / max(z.shape[0], 1), kind == "softmax",
+    forall(loss_of_row, z.shape[0], 0, logits, labels.astype(np.int64), scale / max(z.shape[0], 1), kind == "softmax",
            losses, dz)
     if out is None:
         return np.float32(losses.mean()), dz.astype(z.dtype, copy=False)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ltbc.kernels.color import CHANNELS, LUMA, RGB_TO_XYZ, U_RANGE, U_SCALE, V_RANGE, V_SCALE, WHITE
 from ltbc.kernels.cpu.compiler import compiled, inlined
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 
 TO_F = RGB_TO_XYZ / WHITE[:, None]
 FROM_F = np.linalg.inv(RGB_TO_XYZ) * WHITE
@@ -23,7 +23,7 @@ def encode(rgb, space, top, left, flip, size, *, dtype=np.float32, out=None):
     luminance, chroma = np.empty((n, h, w, 1), wide), np.empty((n, h // 2, w // 2, CHANNELS[space]), wide)
     codes = rgb.astype(np.uint16 if rgb.dtype.kind == "u" else wide, copy=False)  # one kernel for 8 and 16 bits
     top, left, flip = (corner if a is None else np.asarray(a).astype(np.int64) for a in (top, left, flip))
-    launch(encode_rows, n * (h // 2), 0, np.ascontiguousarray(codes), table(rgb.dtype, wide), SPACES.index(space),
+    forall(encode_rows, n * (h // 2), 0, np.ascontiguousarray(codes), table(rgb.dtype, wide), SPACES.index(space),
            top, left, flip, luminance, chroma)
     if out is None:
         return luminance.astype(dtype, copy=False), chroma.astype(dtype, copy=False)
@@ -36,7 +36,7 @@ def decode(luminance, chroma, space):
     wide = dtype if dtype in FLOATS else FLOATS[0]
     luminance, chroma = (np.ascontiguousarray(x, wide) for x in (luminance, chroma))
     rgb = np.empty((*luminance.shape[:3], 3), wide)
-    launch(decode_rows, rgb.shape[0] * rgb.shape[1], 0, luminance, chroma, SPACES.index(space), rgb)
+    forall(decode_rows, rgb.shape[0] * rgb.shape[1], 0, luminance, chroma, SPACES.index(space), rgb)
     return rgb.astype(dtype, copy=False)
 
 

@@ -11,11 +11,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.buffers import Image, address, pixel_at
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import Image, pixel_at
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.elementwise import BANDS
 from ltbc.kernels.cpu.machine import FLOAT, LANES, LEVEL, LIKE
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.vector import (
     F32,
     FLOATS,
@@ -109,7 +110,7 @@ def thin_gradient(thin: Image, wide: Image, shape: tuple[int, ...], stride: int 
     n, height, width, channels = shape
     few, bands = thin.channels, min(BANDS, height)
     c = np.empty((n * bands, few, 9, channels), np.float32)
-    launch(multiply_thin, n * bands, 0, like=LIKE[thin.dtype], thin=thin.start, of_thin=thin.strides, wide=wide.start,
+    forall(multiply_thin, n * bands, 0, like=LIKE[thin.dtype], thin=thin.start, of_thin=thin.strides, wide=wide.start,
            of_wide=wide.strides, c=address(c), few=few, channels=channels, step=stride, height=height, width=width,
            bands=bands)
     return c.sum(0)

@@ -12,11 +12,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.buffers import Image, address, pixel_at, strides
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import Image, pixel_at, strides
 from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import FLOAT, LANES, LIKE
 from ltbc.kernels.cpu.matrix import Output
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.vector import (
     F32,
     FLOATS,
@@ -132,7 +133,7 @@ def few_inputs(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activat
     b = np.zeros(filled, np.float32)
     b[:cout] = bias
     scratch = 3 * row_bytes.py_func(x.channels, stride) + 4 * filled * SEGMENT
-    launch(multiply_few_inputs, n * height, scratch, like_x=LIKE[x.dtype], like_y=LIKE[y.dtype], x=x.start,
+    forall(multiply_few_inputs, n * height, scratch, like_x=LIKE[x.dtype], like_y=LIKE[y.dtype], x=x.start,
            of_x=x.strides, few=x.channels, stride=stride, w=address(w), bias=address(b), y=address(y),
            out=Output(strides(y), height, width, cout, activation=activation))
 

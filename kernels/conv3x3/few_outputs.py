@@ -12,11 +12,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.buffers import Image, address, aligned, pixel_at, strides
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import Image, aligned, pixel_at, strides
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, FLOAT, LANES, LEVEL, LIKE
 from ltbc.kernels.cpu.matrix import Output, arithmetic
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.tile import multiply_add
 from ltbc.kernels.cpu.vector import (
     FLOATS,
@@ -148,7 +149,7 @@ def few_outputs(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activa
         rows[...] = y
     b = np.empty(LANES, np.float32)
     b.reshape(-1, few)[...] = bias
-    launch(multiply_few_outputs, n * height, 4 * LANES * (SEGMENT * few + LANES), like_x=LIKE[x.dtype],
+    forall(multiply_few_outputs, n * height, 4 * LANES * (SEGMENT * few + LANES), like_x=LIKE[x.dtype],
            like_y=LIKE[y.dtype], x=x.start, of_x=x.strides, channels=x.channels, stride=stride, w=address(w),
            step=4 * LANES // w.itemsize, bias=address(b), y=address(rows),
            out=Output(strides(rows), height, width, few, activation=activation))

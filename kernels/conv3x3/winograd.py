@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ltbc.kernels.arrays import address
 from ltbc.kernels.conv3x3.winograd_transform import transform, transform_finish
-from ltbc.kernels.cpu.buffers import address, pixel_at, strides
+from ltbc.kernels.cpu.buffers import pixel_at, strides
 from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import BFLOAT16, FLOAT, LANES, LEVEL, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import Output, arithmetic, multiply, panels, share
-from ltbc.kernels.cpu.threads import launch, threads
+from ltbc.kernels.cpu.threads import forall, threads
 from ltbc.kernels.cpu.tile import COLUMN, STEP, TILE_ROWS
 from ltbc.kernels.cpu.vector import (
     NONE,
@@ -255,7 +256,7 @@ def convolve(x, algorithm, u, bias, y, activation=NONE):
     units = units_of(tiles, planes, v_row, cout)
     inputs, products = units.block * v_row + GAP, (units.block + 3) * STEP + GAP  # bytes of a plane
     scratch = planes * (inputs + products) + 3 * v_row + algorithm.m**2 * 4 * LANES
-    launch(multiply_tiles, units.blocks * units.groups, scratch, algorithm=algorithm, like_x=LIKE[x.dtype],
+    forall(multiply_tiles, units.blocks * units.groups, scratch, algorithm=algorithm, like_x=LIKE[x.dtype],
            kind=LIKE[kind], like_y=LIKE[y.dtype], x=x.start, of_x=x.strides, cin=x.channels, u=address(u),
            bias=address(bias), y=address(y), out=Output(strides(y), height, width, cout, activation=activation),
            tiles=tiles, units=units)

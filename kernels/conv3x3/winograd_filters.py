@@ -5,13 +5,14 @@ A panel of every product after the other, then the next panel: the order in whic
 
 import numpy as np
 
+from ltbc.kernels.arrays import address
 from ltbc.kernels.conv3x3.winograd import STRIDE2_DX
 from ltbc.kernels.conv3x3.winograd_transform import transform, transform_steps
-from ltbc.kernels.cpu.buffers import address, aligned, workspace
+from ltbc.kernels.cpu.buffers import aligned, own_memory
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import FLOAT, LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import arithmetic, panel_bytes, panels
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.tile import STEP
 from ltbc.kernels.cpu.vector import load, prefetch, size_of, splat, store, store_steps, transpose
 
@@ -72,7 +73,7 @@ def filters(prepared, algorithm):
     cin, cout = prepared.w.shape[2:]
     size = panels(cout) * algorithm.p**2 * panel_bytes(cin, arithmetic(prepared.w.dtype))
     if prepared.early_use():
-        return write_filters(np.ascontiguousarray(prepared.w), workspace("filters", size), algorithm)
+        return write_filters(np.ascontiguousarray(prepared.w), own_memory("filters", size), algorithm)
 
     def make(w, old):
         return write_filters(w, aligned((size,), np.uint8) if old is None else old, algorithm)
@@ -83,7 +84,7 @@ def filters(prepared, algorithm):
 def write_filters(w, u, algorithm):
     """U of w in the memory u."""
     (cin, cout), kind = w.shape[2:], arithmetic(w.dtype)
-    launch(transform_filters, panels(cout) * cin // LANES, 0, algorithm=algorithm, like_w=LIKE[w.dtype],
+    forall(transform_filters, panels(cout) * cin // LANES, 0, algorithm=algorithm, like_w=LIKE[w.dtype],
            kind=LIKE[kind], w=address(w), u=address(u), cin=cin, cout=cout, plane=panel_bytes(cin, kind))
     return u
 
@@ -92,8 +93,8 @@ def filters_of_dx(w, algorithm):
     """The same of w transposed and, unless the algorithm's matrices see to it, turned; valid until the next call."""
     (cin, cout), kind, planes = w.shape[2:], arithmetic(w.dtype), algorithm.p**2
     plane, turned = panel_bytes(cout, kind), algorithm is not STRIDE2_DX
-    u = workspace("filters", panels(cin) * planes * plane)
-    launch(transform_transposed, panels(cin) * -(-cout * kind.itemsize // LINE), planes * TILE, algorithm=algorithm,
+    u = own_memory("filters", panels(cin) * planes * plane)
+    forall(transform_transposed, panels(cin) * -(-cout * kind.itemsize // LINE), planes * TILE, algorithm=algorithm,
            like_w=LIKE[w.dtype], kind=LIKE[kind], w=address(w), u=address(u), cin=cin, cout=cout, plane=plane,
            turned=int(turned))
     return u

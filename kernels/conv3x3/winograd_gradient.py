@@ -10,13 +10,14 @@ end; how many depends on the shapes alone.
 
 from typing import NamedTuple
 
+from ltbc.kernels.arrays import address
 from ltbc.kernels.conv3x3.winograd import tile_of
 from ltbc.kernels.conv3x3.winograd_transform import transform, transform_steps
-from ltbc.kernels.cpu.buffers import address, pixel_at, workspace
+from ltbc.kernels.cpu.buffers import own_memory, pixel_at
 from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import FLOAT, LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import arithmetic, panels, share
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.tile import COLUMN, STEP, STEP_ROWS, tile_of_steps
 from ltbc.kernels.cpu.vector import load, size_of, store
 from ltbc.kernels.cpu.windows import advance
@@ -179,11 +180,11 @@ def filter_gradient(x, dz, algorithm, y_shape, dw):
     tiles = algorithm.tiles(*y_shape[:3])
     units, slices = slices_of(tiles, planes, cin, cout, kind.itemsize)
     sums = planes * slices.rows * slices.columns * 4  # bytes of a unit's
-    c = address(workspace("product", units * sums)) if slices.splits > 1 else 0
+    c = address(own_memory("product", units * sums)) if slices.splits > 1 else 0
     scratch = planes * ((slices.rows + slices.columns) * slices.block * kind.itemsize + 2 * ODD) + sums
     zeros = dz.start + y_shape[0] * dz.strides.image  # where the images end
-    launch(multiply_slices, units, scratch, algorithm=algorithm, like_x=LIKE[x.dtype], kind=LIKE[kind], x=x.start,
+    forall(multiply_slices, units, scratch, algorithm=algorithm, like_x=LIKE[x.dtype], kind=LIKE[kind], x=x.start,
            of_x=x.strides, dz=dz.start, of_dz=dz.strides, zeros=zeros, c=c, dw=address(dw), cin=cin, cout=cout,
            tiles=tiles, slices=slices)
     if slices.splits > 1:
-        launch(transform_sums, cin, 0, algorithm=algorithm, c=c, dw=address(dw), cin=cin, cout=cout, slices=slices)
+        forall(transform_sums, cin, 0, algorithm=algorithm, c=c, dw=address(dw), cin=cin, cout=cout, slices=slices)

@@ -1,7 +1,7 @@
 """Compiles what a program is about to need, before it is needed, on all cores.
 
 Which kernels those are, and for which types, a rehearsal tells: the passes run once without their kernels, whose
-launches are only noted (`threads.rehearsal`). Numba compiles one kernel at a time in a process. So others are started
+runs are only noted (`threads.rehearsal`). Numba compiles one kernel at a time in a process. So others are started
 that compile too, and hand their results over in the folder of compiled code; one that fails costs time, no more: what
 is missing in the end is compiled where it is called.
 """
@@ -34,7 +34,7 @@ Task = tuple[Any, tuple]  # a kernel and the types of its arguments
 
 
 def compile_ahead(passes: Callable[[], object]) -> None:
-    """Compiles what `passes` launches, where it is not on disk yet. Arrays that `passes` returns or fills are garbage
+    """Compiles what `passes` runs, where it is not on disk yet. Arrays that `passes` returns or fills are garbage
     afterwards, packed weights too. Within a rehearsal nothing: that one notes it."""
     if rehearsing():
         return

@@ -1,11 +1,11 @@
 """Memory that kernels read and write: activation buffers within borders of zeros, and each thread's own."""
 
-import ctypes
 import threading
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ltbc.kernels.arrays import address
 from ltbc.kernels.cpu.compiler import inlined
 from ltbc.kernels.cpu.machine import LIKE, SPARE_ROWS
 
@@ -48,11 +48,6 @@ def owner(x: Any) -> Any:
     return x
 
 
-def address(x: np.ndarray) -> int:
-    """Of the first element: what follows an object's head in NumPy's C interface; its Python attributes take 1 us."""
-    return ctypes.c_void_p.from_address(id(x) + object.__basicsize__).value or 0
-
-
 class Strides(NamedTuple):
     """Bytes from an image to the next, from row to row, from pixel to pixel."""
 
@@ -76,7 +71,7 @@ class Image(NamedTuple):
     """An image batch as products read it: the address of its first pixel, border included, and what lies from there on.
 
     border: width of the border of zeros around each image, 1 or 0. memory: keeps the address valid; None where that is
-    a workspace, which the thread keeps.
+    the thread's own, which it keeps.
     """
 
     start: int
@@ -137,8 +132,8 @@ def check_storage(op: str, *arrays: np.ndarray) -> None:
             raise TypeError(f"{op}: the cpu backend takes bfloat16 or float32, got {x.dtype}; use backend='reference'")
 
 
-def workspace(name: str, size: int) -> np.ndarray:
-    """This thread's buffer of that name, `size` bytes, aligned; valid until it is asked for again."""
+def own_memory(name: str, size: int) -> np.ndarray:
+    """This thread's memory of that name, `size` bytes, aligned; valid until it is asked for again."""
     buffers = LOCAL.__dict__.setdefault("buffers", {})
     if name not in buffers or buffers[name].nbytes < size:
         buffers.pop(name, None)

@@ -8,11 +8,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ltbc.kernels.cpu.buffers import address
+from ltbc.kernels.arrays import address
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import LANES, LIKE
 from ltbc.kernels.cpu.matrix import arithmetic
-from ltbc.kernels.cpu.threads import launch, threads
+from ltbc.kernels.cpu.threads import forall, threads
 from ltbc.kernels.cpu.tile import TILE_ROWS, multiply_add
 from ltbc.kernels.cpu.vector import F32, FLOATS, I32, I64, is_half, load_ir, store_ir
 
@@ -56,6 +56,6 @@ def operations_a_second(dtype, seconds=1.0):
     while not best or time.perf_counter() - begun < seconds:
         vectors = np.zeros((units, 2 * LANES), np.float32)
         start = time.perf_counter()
-        launch(spin, units, 0, LIKE[kind], address(vectors), STEPS)
+        forall(spin, units, 0, LIKE[kind], address(vectors), STEPS)
         best = max(best, done / (time.perf_counter() - start))
     return best

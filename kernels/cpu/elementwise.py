@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltbc.kernels.cpu.buffers import Image, Strides, address, pixel_at, strides, whole, workspace
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import Image, Strides, own_memory, pixel_at, strides, whole
 from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import FLOAT, HALF, LANES, LIKE, SPARE_ROWS
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.vector import NONE, derivative, load, load_part, size_of, splat, store, store_part
 
 BANDS = 4  # of rows, in which an image's sums are formed: fixed, so that no number of threads changes them
@@ -133,15 +134,15 @@ def output_gradient(dy, y, activation, dtype, border=True):
     sums = np.zeros((n, size.bands, c), np.float32)
     dz = whole(dy) if border and activation == NONE and dy.dtype == dtype else None
     if dz:
-        launch(sum_pixels, n * size.bands, 0, like_dz=LIKE[dtype], dz=dz.start, of_dz=dz.strides, sums=address(sums),
+        forall(sum_pixels, n * size.bands, 0, like_dz=LIKE[dtype], dz=dz.start, of_dz=dz.strides, sums=address(sums),
                size=size)
         return dz, sums.sum(1)
     dy, y = (a if a.strides[3] == a.itemsize or c == 1 else np.ascontiguousarray(a) for a in (dy, y))
     row = (-(-w // 4) * 4 + 2 if border else w) * pixel
     image = row * (-(-h // 4) * 4 + 2 if border else h)
-    memory = address(workspace("dz", n * image + SPARE_ROWS * row))
+    memory = address(own_memory("dz", n * image + SPARE_ROWS * row))
     dz = Image(memory, Strides(image, row, pixel), channels=c, dtype=dtype, border=size.border, memory=None)
-    launch(differentiate, n * size.bands, 4 * LANES, like_dy=LIKE[dy.dtype], like_y=LIKE[y.dtype], like_dz=LIKE[dtype],
+    forall(differentiate, n * size.bands, 4 * LANES, like_dy=LIKE[dy.dtype], like_y=LIKE[y.dtype], like_dz=LIKE[dtype],
            dy=address(dy), of_dy=strides(dy), y=address(y), of_y=strides(y), dz=dz.start, of_dz=dz.strides,
            sums=address(sums), activation=activation, size=size)
     return dz, sums.sum(1)
@@ -154,7 +155,7 @@ def add(total: np.ndarray, x: np.ndarray) -> None:
         total += x
         return
     n, height, width, channels = total.shape
-    launch(add_rows, n * height, 0, like=LIKE[total.dtype], like_x=LIKE[x.dtype], total=address(total),
+    forall(add_rows, n * height, 0, like=LIKE[total.dtype], like_x=LIKE[x.dtype], total=address(total),
            of_total=strides(total), x=address(x), of_x=strides(x), height=height, width=width, channels=channels)
 
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltbc.kernels.cpu.buffers import Image, address, workspace
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import Image, own_memory
 from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import arithmetic, panels
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.tile import COLUMN, STEP, STEP_ROWS, narrow_tile_of_steps, tile_of_steps
 from ltbc.kernels.cpu.vector import copy_steps, load, load_part, same, size_of, store_steps
 from ltbc.kernels.cpu.windows import Grid, Phase
@@ -139,16 +140,16 @@ def gradient_over_windows(x: Image, dz: Image, grid: Grid, phases: tuple[Phase, 
     units, rows_of_runs, rows = pieces(x.strides, x.channels, x.dtype.itemsize, phases)
     c = dw
     if dw.shape != (rows, panels(outputs) * PANEL) or not dw.flags.c_contiguous or dw.dtype != np.float32:
-        c = workspace("product", rows * panels(outputs) * PANEL * 4).view(np.float32).reshape(rows, -1)
+        c = own_memory("product", rows * panels(outputs) * PANEL * 4).view(np.float32).reshape(rows, -1)
     anchors, per_step = grid.images * grid.height * grid.width, 4 // kind.itemsize
     most = min(ANCHORS, -(-anchors // 4) * 4)
-    b = address(workspace("panels", len(phases) * panels(outputs) * PANEL * most * kind.itemsize))
+    b = address(own_memory("panels", len(phases) * panels(outputs) * PANEL * most * kind.itemsize))
     for t0 in range(0, anchors, most):
         count = min(most, anchors - t0)
         block = Block(t0, count, steps=-(-count // 4) * 4 // per_step)
-        launch(pack_gradient, -(-count // 4), 0, like_dz=LIKE[dz.dtype], like_a=LIKE[kind], dz=dz.start, b=b,
+        forall(pack_gradient, -(-count // 4), 0, like_dz=LIKE[dz.dtype], like_a=LIKE[kind], dz=dz.start, b=b,
                outputs=outputs, block=block, anchors=dz_at, phases=phase_at)
-        launch(multiply_runs, len(units), 4 * PIECE * block.steps, like_x=LIKE[x.dtype], like_a=LIKE[kind], x=x.start,
+        forall(multiply_runs, len(units), 4 * PIECE * block.steps, like_x=LIKE[x.dtype], like_a=LIKE[kind], x=x.start,
                b=b, c=address(c), c_row=c.strides[0], outputs=outputs, block=block, anchors=x_at, units=units)
     to = 0
     for rows_of_run in rows_of_runs if c is not dw else ():

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltbc.kernels.cpu.buffers import address, aligned
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import aligned
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import FLOAT, LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import arithmetic, panel_bytes, panels, slot
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.tile import STEP
 from ltbc.kernels.cpu.vector import (
     copy_steps,
@@ -112,7 +113,7 @@ def packed(w, groups, out=None, transposed=False):
     where = address(b)
     for taps, alike in groupby(groups, len):
         table = np.array(list(alike), np.int64)
-        launch(kernel, len(table) * panels(width), 4 * LANES * LANES, like_w=LIKE[w.dtype], like_b=LIKE[kind],
+        forall(kernel, len(table) * panels(width), 4 * LANES * LANES, like_w=LIKE[w.dtype], like_b=LIKE[kind],
                w=address(w), shape=shape, groups=table, b=where)
         where += len(table) * taps * per_tap
     return b

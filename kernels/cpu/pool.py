@@ -1,11 +1,11 @@
-"""Helper threads that run compiled kernels without the interpreter: what `threads.launch` hands its work to.
+"""Helper threads that run compiled kernels without the interpreter: what `threads.forall` hands its work to.
 
-A network at batch 1 launches a kernel every half millisecond. Waking a thread that waits in Python, and its way to the
+A network at batch 1 runs a kernel every half millisecond. Waking a thread that waits in Python, and its way to the
 interpreter's lock, take 40 us of that; a helper here waits in compiled code: it looks for work, `PATIENCE` times, and
 only then sleeps, in the kernel of the system (futex). It does not yield meanwhile: what else wants its core would get
 it for milliseconds.
 
-    ticket = launch number << 32 | pieces << 16 | pieces taken
+    ticket = number of the run << 32 | pieces << 16 | pieces taken
 
 The launching thread writes down what is to be done, then the ticket. Whoever raises the ticket's last part by an atomic
 comparison owns that piece. As the launching thread waits for all pieces, what was written down stays until then; one
@@ -21,6 +21,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
+from ltbc.kernels.arrays import address
 from ltbc.kernels.cpu.atomic import (
     FLOATING,
     INTEGERS,
@@ -35,7 +36,7 @@ from ltbc.kernels.cpu.atomic import (
     read,
     write,
 )
-from ltbc.kernels.cpu.buffers import address, aligned
+from ltbc.kernels.cpu.buffers import aligned
 from ltbc.kernels.cpu.compiler import compiled, inlined
 
 # Words, each in a cache line of its own, as threads write them at different times; then what is to be done

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count
 from typing import Any
 
-from ltbc.kernels.cpu.buffers import address, workspace
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import own_memory
 
 
 class Helpers:
@@ -21,7 +22,7 @@ class Helpers:
             while (i := next(numbers)) < pieces:
                 kernel(units * i // pieces, units * (i + 1) // pieces, memory, *arguments)
 
-        helping = [self.pool.submit(lambda: work(address(workspace("scratch", scratch)))) for _ in range(self.count)]
+        helping = [self.pool.submit(lambda: work(address(own_memory("scratch", scratch)))) for _ in range(self.count)]
         try:
             work(own)
         finally:

@@ -5,12 +5,13 @@ A training step needs them once between two updates: to write and keep the packe
 
 import numpy as np
 
-from ltbc.kernels.cpu.buffers import Image, address, workspace
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import Image, own_memory
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import LANES, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import STEPS_BLOCK, arithmetic, finish_row, multiply, panel_bytes, panels, slot
 from ltbc.kernels.cpu.packing import Weights, pack_panels, pack_transposed
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.tile import STEP
 from ltbc.kernels.cpu.vector import NONE, load_part, size_of, store_part
 from ltbc.kernels.cpu.windows import row_bytes
@@ -32,8 +33,8 @@ def rows_of(x: Image, rows: int) -> tuple[int, int]:
     """(address, bytes from row to row) of A, which stays until the next call."""
     kind, filled = arithmetic(x.dtype), slot(x.channels)
     a_row = row_bytes.py_func(filled * kind.itemsize)
-    a = address(workspace("rows", (rows + 3) * a_row))
-    launch(pack_rows, rows, 0, like_x=LIKE[x.dtype], kind=LIKE[kind], x=x.start, x_row=x.strides.image,
+    a = address(own_memory("rows", (rows + 3) * a_row))
+    forall(pack_rows, rows, 0, like_x=LIKE[x.dtype], kind=LIKE[kind], x=x.start, x_row=x.strides.image,
            channels=x.channels, filled=filled, a=a, a_row=a_row)
     return a, a_row
 
@@ -59,7 +60,7 @@ def transposed_product(dz: Image, w: np.ndarray, dx: np.ndarray) -> None:
     filled, zeros = slot(cout), np.zeros(PANEL, np.float32)
     a, a_row = rows_of(dz, rows)
     scratch = (rows + 3) * STEP + 4 * LANES * LANES + panel_bytes(filled, kind)
-    launch(multiply_transposed, panels(cin), scratch, like_w=LIKE[w.dtype], kind=LIKE[kind], like_dx=LIKE[dx.dtype],
+    forall(multiply_transposed, panels(cin), scratch, like_w=LIKE[w.dtype], kind=LIKE[kind], like_dx=LIKE[dx.dtype],
            a=a, a_row=a_row, rows=rows, w=address(w), shape=Weights(cin, cout, filled), zeros=address(zeros),
            dx=address(dx), dx_row=dx.strides[0], one_tap=ONE_TAP)
 
@@ -86,6 +87,6 @@ def product(x: Image, w: np.ndarray, bias: np.ndarray, y: np.ndarray, activation
     """y = act(bias + x w) of a few rows."""
     (cin, cout), rows, kind = w.shape, len(y), arithmetic(w.dtype)
     a, a_row = rows_of(x, rows)
-    launch(multiply_packing, panels(cout), (rows + 3 + STEPS_BLOCK) * STEP, like_w=LIKE[w.dtype], kind=LIKE[kind],
+    forall(multiply_packing, panels(cout), (rows + 3 + STEPS_BLOCK) * STEP, like_w=LIKE[w.dtype], kind=LIKE[kind],
            like_y=LIKE[y.dtype], a=a, a_row=a_row, rows=rows, w=address(w), shape=Weights(cin, cout, slot(cin)),
            bias=address(bias), y=address(y), y_row=y.strides[0], activation=activation, one_tap=ONE_TAP)

@@ -16,7 +16,8 @@ from typing import Any
 
 import numba
 
-from ltbc.kernels.cpu.buffers import address, workspace
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import own_memory
 from ltbc.kernels.cpu.cores import cores
 from ltbc.kernels.cpu.machine import ARITHMETIC, BFLOAT16, LEVEL, cpu_name
 
@@ -63,14 +64,14 @@ LOCAL = threading.local()
 PIECES = 16  # a thread, at most: they are taken for next to nothing
 
 
-def launch(kernel: Any, units: int, scratch: int, /, *arguments: Any, **named: Any) -> None:
+def forall(kernel: Any, units: int, scratch: int, /, *arguments: Any, **named: Any) -> None:
     """Runs `kernel(first, last, scratch address, *arguments, **named)` over all units, `scratch` bytes a thread."""
     if named:
         arguments += in_order(kernel, len(arguments), named)
     if rehearsing():
         LOCAL.noted.append((kernel, tuple(map(numba.typeof, (0, 0, 0, *arguments)))))
         return
-    own = address(workspace("scratch", scratch))
+    own = address(own_memory("scratch", scratch))
     if Pool.size == 1 or units < 2:
         kernel(0, units, own, *arguments)
         return
@@ -100,7 +101,7 @@ def names_behind(kernel: Any, given: int) -> tuple[str, ...]:
 
 @contextmanager
 def rehearsal() -> Iterator[list[tuple[Any, tuple]]]:
-    """Within it, this thread's launches do nothing but note (kernel, types of its arguments)."""
+    """Within it, `forall` does nothing on this thread but note (kernel, types of its arguments)."""
     LOCAL.noted = []
     try:
         yield LOCAL.noted

@@ -17,12 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltbc.kernels.cpu.buffers import Image, address, pixel_at, strides
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import Image, pixel_at, strides
 from ltbc.kernels.cpu.compiler import compiled, inlined
 from ltbc.kernels.cpu.in_place import block_rows, fills_tiles, multiply_in_place
 from ltbc.kernels.cpu.machine import FLOAT, LANES, LEVEL, LIKE, PANEL
 from ltbc.kernels.cpu.matrix import Output, arithmetic, finish_row, multiply, panel_bytes, panels, share, slot
-from ltbc.kernels.cpu.threads import launch, threads
+from ltbc.kernels.cpu.threads import forall, threads
 from ltbc.kernels.cpu.tile import STEP, TILE_ROWS
 from ltbc.kernels.cpu.vector import NONE, copy_bytes, load, load_part, same, size_of, store, store_part
 
@@ -234,7 +235,7 @@ def multiply_over_windows(
         block = block_rows(grid.images * grid.height, grid.width, 16 * threads())
         blocks = -(-grid.images * grid.height // block)
         units = Units(block, panel_groups(outputs, blocks))
-        launch(multiply_in_place, blocks * units.groups, (grid.width + 3) * STEP, like=LIKE[kind], units=units,
+        forall(multiply_in_place, blocks * units.groups, (grid.width + 3) * STEP, like=LIKE[kind], units=units,
                runs=run_table(phases, x.channels * x.dtype.itemsize), **both)
         return
     a_row = row_bytes.py_func(grid.size * taps * row.slot * kind.itemsize)
@@ -242,5 +243,5 @@ def multiply_over_windows(
     block = max(4, min(BLOCK_BYTES // a_row // FULL * FULL or FULL, -(-anchors // threads()), 8 * FULL))
     blocks = -(-anchors // block)
     units = Units(block, panel_groups(outputs, blocks))
-    launch(multiply_windows, blocks * units.groups, (block + 3) * (a_row + STEP), like_x=LIKE[x.dtype],
+    forall(multiply_windows, blocks * units.groups, (block + 3) * (a_row + STEP), like_x=LIKE[x.dtype],
            like_a=LIKE[kind], row=row, units=units, **both)

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ltbc.kernels.arrays import Array, array_module
-from ltbc.kernels.gpu.targets import Interpreter, Pointer, Target, address, recording, strides
+from ltbc.kernels.arrays import Array, address, array_module
+from ltbc.kernels.gpu.targets import Interpreter, Pointer, Target, recording, steps_of
 
 try:
     import triton
@@ -220,11 +220,11 @@ def box(array: Array, shape: tuple[int, ...], block: tuple[int, ...]) -> TensorD
         raise ValueError(f"{what}: needs one rank, from 1 to 5")
     if any(side & (side - 1) or not 1 <= side <= 256 for side in block):
         raise ValueError(f"{what}: sides must be powers of two up to 256")
-    if block[-1] * size < ALIGNMENT or any(step * size % ALIGNMENT for step in strides(shape)[:-1]):
+    if block[-1] * size < ALIGNMENT or any(step * size % ALIGNMENT for step in steps_of(shape)[:-1]):
         raise ValueError(f"{what}: needs at least 16 bytes inside, strides a multiple of 16 bytes")
     if address(array) % ALIGNMENT or int(np.prod(shape)) != array.size:
         raise ValueError(f"{what}: needs a base aligned to 16 bytes and all {array.size} elements of the array")
-    return TensorDescriptor(target().pointer(array), list(shape), list(strides(shape)), list(block))
+    return TensorDescriptor(target().pointer(array), list(shape), list(steps_of(shape)), list(block))
 
 
 @lru_cache

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ltbc.kernels.arrays import Array
+from ltbc.kernels.arrays import Array, address
 
 
 class Pointer:
@@ -38,7 +38,7 @@ class HostPointer(Pointer):
         return self.array.shape
 
     def stride(self) -> tuple[int, ...]:
-        return strides(self.array.shape)
+        return steps_of(self.array.shape)
 
 
 class Target:
@@ -89,14 +89,9 @@ def recording(runtime: Any) -> Iterator[None]:
             gc.enable()
 
 
-def strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+def steps_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Steps, in elements, of a contiguous array."""
     steps = [1]
     for side in reversed(shape[1:]):
         steps.append(steps[-1] * side)
     return tuple(reversed(steps))
-
-
-def address(array: Array) -> int:
-    """Where the array's first element lies."""
-    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from ltbc.kernels.cpu.buffers import address, check_storage, deliver, pixel_at, result_buffer, strides
+from ltbc.kernels.arrays import address
+from ltbc.kernels.cpu.buffers import check_storage, deliver, pixel_at, result_buffer, strides
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import LANES, LIKE
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.vector import load, load_part, prefetch, size_of, store, store_part
 
 
@@ -14,7 +15,7 @@ def forward(x, *, out=None):
     n, h, w, c = x.shape
     x = x if x.strides[3] == x.itemsize else np.ascontiguousarray(x)
     y = result_buffer(out, (n, 2 * h, 2 * w, c), x.dtype)
-    launch(repeat_pixels, n * h, 0, LIKE[x.dtype], LIKE[y.dtype], address(x), strides(x), address(y), strides(y), h, w,
+    forall(repeat_pixels, n * h, 0, LIKE[x.dtype], LIKE[y.dtype], address(x), strides(x), address(y), strides(y), h, w,
            c)
     return deliver(out, y)
 
@@ -43,7 +44,7 @@ def backward(dy, *, out=None):
     n, h, w, c = dy.shape
     dy = dy if dy.strides[3] == dy.itemsize else np.ascontiguousarray(dy)
     dx = result_buffer(out, (n, h // 2, w // 2, c), dy.dtype)
-    launch(add_pixels, n * (h // 2), 0, LIKE[dy.dtype], LIKE[dx.dtype], address(dy), strides(dy), address(dx),
+    forall(add_pixels, n * (h // 2), 0, LIKE[dy.dtype], LIKE[dx.dtype], address(dy), strides(dy), address(dx),
            strides(dx), h // 2, w // 2, c)
     return deliver(out, dx)
 

@@ -7,15 +7,15 @@ from itertools import product
 
 import numpy as np
 
-from ltbc.kernels.arrays import ACTIVATIONS
-from ltbc.kernels.cpu.buffers import address, check_storage, deliver, image, result_buffer
+from ltbc.kernels.arrays import ACTIVATIONS, address
+from ltbc.kernels.cpu.buffers import check_storage, deliver, image, result_buffer
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.elementwise import output_gradient
 from ltbc.kernels.cpu.gradient import gradient_over_windows
 from ltbc.kernels.cpu.machine import LANES, LIKE
 from ltbc.kernels.cpu.matrix import over
 from ltbc.kernels.cpu.packing import packed, prepare
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.vector import load_part, size_of, splat, store_part
 from ltbc.kernels.cpu.windows import Grid, Phase, Run, multiply_over_windows, whole_window
 from ltbc.kernels.upsample2x_conv3x3 import ROW_SETS
@@ -97,7 +97,7 @@ def summed(w, old):
 def add_taps(source, table, result):
     """Each tap of the result as the sum of the taps of the source that the table names."""
     elements = source.shape[-2] * source.shape[-1]
-    launch(add_tap, len(table), 0, like_source=LIKE[source.dtype], like_result=LIKE[result.dtype],
+    forall(add_tap, len(table), 0, like_source=LIKE[source.dtype], like_result=LIKE[result.dtype],
            source=address(source), result=address(result), table=table, elements=elements)
 
 

@@ -169,7 +169,7 @@ TAP = '''
 import json, os
 from pathlib import Path
 import numpy as np
-from ltbc.kernels.cpu.threads import launch
+from ltbc.kernels.cpu.threads import forall
 from ltbc.kernels.cpu.compiler import compiled, inlined
 
 FROM_FILE = json.loads(Path(__file__).with_name("tap.json").read_text())["factor"]
@@ -188,7 +188,7 @@ def tap(first, last, scratch, x):
 
 if __name__ == "__main__":
     x = np.ones(1)
-    launch(tap, 1, 0, x)
+    forall(tap, 1, 0, x)
     print(x[0])
 '''
 

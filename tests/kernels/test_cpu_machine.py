@@ -1,5 +1,6 @@
 """The cpu backend and its machine: buffers, threads, compiled code, every level of instructions that the CPU has."""
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -12,13 +13,14 @@ import pytest
 from ml_dtypes import bfloat16
 
 from ltbc.kernels import dispatch
+from ltbc.kernels.arrays import address
 from ltbc.kernels.cpu import buffers, cores, pool
-from ltbc.kernels.cpu import threads as launching
+from ltbc.kernels.cpu import threads as running
 from ltbc.kernels.cpu.atomic import field, write
-from ltbc.kernels.cpu.buffers import address, allocate, owner
+from ltbc.kernels.cpu.buffers import allocate, owner
 from ltbc.kernels.cpu.compiler import compiled
 from ltbc.kernels.cpu.machine import LEVEL, available
-from ltbc.kernels.cpu.threads import Pool, describe, launch, set_threads
+from ltbc.kernels.cpu.threads import Pool, describe, forall, set_threads
 from tests import ROOT
 from tests.tools import helpers
 from tests.tools.cpu_checks import border, drawn
@@ -46,7 +48,7 @@ def run(*arguments, **environment):
 @pytest.fixture
 def threads():
     """Sets the number of threads, and sets it back."""
-    before = launching.threads()
+    before = running.threads()
     yield set_threads
     set_threads(before)
 
@@ -77,7 +79,7 @@ def test_same_bits_from_threads_in_python(threads, monkeypatch):
     assert bits(case, np.float32) == want
     arguments = np.uint16(1), np.float32(0), np.zeros(300, np.int64), np.zeros((3, 4), np.int32), 0.0
     with pytest.raises(ValueError, match="unit 5"):
-        launch(count_units, 300, 0, *arguments, True)
+        forall(count_units, 300, 0, *arguments, True)
 
 
 ELSEWHERE = """
@@ -143,7 +145,7 @@ def test_buffers_have_a_border_of_zeros(shape):
     image = buffers.image(x)
     assert image.memory is x and image.start % 64 == 0
     n, h, w, c = shape
-    row = np.frombuffer((buffers.ctypes.c_char * (n * image.strides.image)).from_address(image.start), np.uint16)
+    row = np.frombuffer((ctypes.c_char * (n * image.strides.image)).from_address(image.start), np.uint16)
     padded = row.reshape(n, -1, image.strides.row // 2 // c, c)
     assert padded.shape[1] >= -(-h // 4) * 4 + 2 and padded.shape[2] >= -(-w // 4) * 4 + 2
     assert padded[:, 1 : h + 1, 1 : w + 1].all() and np.count_nonzero(padded) == x.size
@@ -252,7 +254,7 @@ def test_arguments_of_every_kind(threads):
         threads(n)
         counts, table = np.zeros(300, np.int64), np.arange(12, dtype=np.int32).reshape(3, 4)
         for _ in range(50):
-            launch(count_units, 300, 0, np.uint16(7), np.float32(0.25), counts, table, 0.1, False)
+            forall(count_units, 300, 0, np.uint16(7), np.float32(0.25), counts, table, 0.1, False)
         found.append(counts)
     assert (found[0] == 50 * (7 + 1 + 6 + 1)).all()
     np.testing.assert_array_equal(*found)
@@ -264,8 +266,8 @@ def test_a_kernel_that_raises_is_an_error(threads):
     arguments = np.uint16(1), np.float32(0), counts, table, 0.0
     threads(2)
     with pytest.raises(RuntimeError, match="cpu: count_units failed"):
-        launch(count_units, 300, 0, *arguments, True)
-    launch(count_units, 300, 0, *arguments, False)
+        forall(count_units, 300, 0, *arguments, True)
+    forall(count_units, 300, 0, *arguments, False)
     assert counts[299] == 2
 
 
@@ -274,7 +276,7 @@ def test_another_way_of_calling_is_refused(threads):
     """A Numba that hands arrays or numbers over in other words than we do is found out before a kernel is called."""
     threads(2)
     arguments = np.uint16(7), np.float32(0.25), np.zeros(300, np.int64), np.zeros((3, 4), np.int32), 0.1, False
-    launch(count_units, 300, 0, *arguments)
+    forall(count_units, 300, 0, *arguments)
     found = next(iter(count_units.overloads.values()))
     pool.check_convention(found, arguments)
     for other in (arguments[:-1], (*arguments[:4], 1, False)):
@@ -286,18 +288,18 @@ def test_another_way_of_calling_is_refused(threads):
 def test_more_arguments_than_a_kernel_can_have(threads):
     threads(2)
     with pytest.raises(TypeError, match="cpu: a kernel takes at most 96 words and 8 numbers, got 99 and 0"):
-        launch(count_units, 2, 0, *range(99))
+        forall(count_units, 2, 0, *range(99))
 
 
 def test_arguments_may_be_named(threads):
     threads(2)
     counts, named = np.zeros(2, np.int64), dict(add=0.0, table=np.zeros((3, 4), np.int32), fail=False)
-    launch(count_units, 2, 0, np.uint16(7), np.float32(0.25), counts=counts, **named)
+    forall(count_units, 2, 0, np.uint16(7), np.float32(0.25), counts=counts, **named)
     assert counts.tolist() == [8, 8]
     with pytest.raises(TypeError, match="cpu: count_units takes counts, table, add, fail, got add, table, fail"):
-        launch(count_units, 2, 0, np.uint16(7), np.float32(0.25), **named)
+        forall(count_units, 2, 0, np.uint16(7), np.float32(0.25), **named)
     with pytest.raises(TypeError, match="got add, table, fail, counts, units"):
-        launch(count_units, 2, 0, np.uint16(7), np.float32(0.25), **named, counts=counts, units=1)
+        forall(count_units, 2, 0, np.uint16(7), np.float32(0.25), **named, counts=counts, units=1)
 
 
 @compiled
@@ -317,7 +319,7 @@ def test_memory_of_each_thread_grows(threads):
     def launch_many(seed):
         for size in range(800, 80000, 800):
             result = np.ones(20, np.int64)
-            launch(fill_scratch, 20, size, size, result)
+            forall(fill_scratch, 20, size, size, result)
             assert not result.any()
             if size % 16000 == 0:
                 set_threads(2 + seed)

@@ -10,8 +10,9 @@ from ml_dtypes import bfloat16
 from numba import types
 
 from ltbc.kernels import conv3x3
+from ltbc.kernels.arrays import address
 from ltbc.kernels.cpu import in_place, matrix, threads, windows
-from ltbc.kernels.cpu.buffers import address, image
+from ltbc.kernels.cpu.buffers import image
 from ltbc.kernels.cpu.machine import CHANNEL_STEP, LANES, LEVEL, LEVELS, LIKE
 from ltbc.kernels.cpu.tile import STEP, tile_of_rows
 from tests import ROOT
@@ -83,11 +84,11 @@ def test_the_numbers_lie_where_the_table_says(title, monkeypatch):
     x, w = case(dtype)
     launched = []
 
-    def launch(kernel, units, scratch, /, **arguments):
+    def forall(kernel, units, scratch, /, **arguments):
         launched.append((kernel, units, arguments))
-        threads.launch(kernel, units, scratch, **arguments)
+        threads.forall(kernel, units, scratch, **arguments)
 
-    monkeypatch.setattr(windows, "launch", launch)
+    monkeypatch.setattr(windows, "forall", forall)
     before = threads.threads()
     try:
         for n in (1, 2, 3):

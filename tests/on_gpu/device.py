@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ltbc.kernels.arrays import address
 from ltbc.kernels.gpu import launch
 
 BAND = 256  # bytes on either side
@@ -21,7 +22,7 @@ class Guarded:
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         raw = self.xp.full(size + 2 * BAND + 128, NAN, np.uint8)
-        start = BAND + -(launch.address(raw) + BAND) % 128
+        start = BAND + -(address(raw) + BAND) % 128
         self.made.append((raw, start, start + size, shape))
         return raw[start : start + size].view(dtype).reshape(shape)
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from ltbc import kernels
-from ltbc.kernels.arrays import is_float
-from ltbc.kernels.cpu.buffers import Owner, address, aligned, allocate, owner, workspace
-from ltbc.kernels.cpu.threads import Pool, launch
+from ltbc.kernels.arrays import address, is_float
+from ltbc.kernels.cpu.buffers import Owner, aligned, allocate, own_memory, owner
+from ltbc.kernels.cpu.threads import Pool, forall
 
 BAND, NAN = 256, 0xFF  # bytes; such bytes are NaN in both float32 and bfloat16
-OWN = {f.__name__: f for f in (aligned, allocate, launch, workspace)}  # replaced wherever these names stand for them
+OWN = {f.__name__: f for f in (aligned, allocate, forall, own_memory)}  # replaced wherever these names stand for them
 
 FOLDER = Path(kernels.__file__).parent
 for path in sorted((*FOLDER.glob("cpu/*.py"), *FOLDER.glob("*/cpu.py"))):  # now: not while their names are patched
@@ -67,18 +67,18 @@ class Memory:
             self.images.append((pixels, owner(pixels).view(np.ndarray)[before.size : -behind.size]))
         return pixels
 
-    def workspace(self, name: str, size: int) -> np.ndarray:
+    def own_memory(self, name: str, size: int) -> np.ndarray:
         """Memory that holds NaN, another one each time."""
         memory = self.aligned((size,), np.uint8)
         memory[:] = NAN
         return memory
 
-    def launch(self, kernel: Any, units: int, scratch: int, /, *arguments: Any, **named: Any) -> None:
+    def forall(self, kernel: Any, units: int, scratch: int, /, *arguments: Any, **named: Any) -> None:
         helpers = Pool.helpers
         if getattr(helpers, "memory", None):  # of threads that are there already
-            helpers.memory = [self.workspace("scratch", scratch) for _ in helpers.memory]
+            helpers.memory = [self.own_memory("scratch", scratch) for _ in helpers.memory]
             helpers.places[:] = [address(m) for m in helpers.memory]
-        OWN["launch"](kernel, units, scratch, *arguments, **named)
+        OWN["forall"](kernel, units, scratch, *arguments, **named)
         for band in self.bands:
             assert (band == NAN).all(), f"{kernel.py_func.__name__} wrote beside an array"
 

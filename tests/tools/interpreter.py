@@ -28,6 +28,7 @@ import triton.language as tl
 from triton.runtime import interpreter
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from ltbc.kernels.arrays import address
 from ltbc.kernels.gpu import launch
 
 BAND = 256  # bytes of NaN before and after an array
@@ -39,7 +40,7 @@ def banded(shape: tuple[int, ...], dtype: Any, xp: Any = np) -> Any:
     """An array full of NaN between two bands of NaN: bytes 0xFF are a NaN of every float dtype, and -1."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     raw = xp.full(size + 2 * BAND + 128, 0xFF, np.uint8)
-    start = BAND + -(launch.address(raw) + BAND) % 128
+    start = BAND + -(address(raw) + BAND) % 128
     return raw[start : start + size].view(dtype).reshape(shape)
 
 

@@ -44,10 +44,7 @@ def decode(path: Path, how: How) -> Picture:
             decoded = of_others(whole, head, how, notes)
             said, orientation, more = metadata.collect(decoded.image, None)
     orientation = 1 if decoded.upright else orientation
-    planes = decoded.planes
-    colors = metadata.upright(planes.colors, orientation)
-    alpha = None if planes.alpha is None else metadata.upright(planes.alpha, orientation)
-    return make(Planes(colors, alpha, planes.white, planes.notes), said, notes + more)
+    return make(decoded.planes, said, notes + more, orientation)
 
 
 def is_raw(path: Path, head: bytes) -> bool:

@@ -6,6 +6,7 @@ The TIFF writer is for all depths, since it carries EXIF as it was. Source: PNG 
 
 import os
 import zlib
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,10 +15,11 @@ from PIL import Image
 from ltbc.colorize import tags
 from ltbc.colorize.errors import ImageError
 from ltbc.colorize.picture import Planes
+from ltbc.colorize.png import LEVEL, SIGNATURE
 from ltbc.colorize.scale import scaled
 from ltbc.colorize.tags import LONG, SHORT, Directory, numbers
+from ltbc.colorize.threads import in_turn
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOR_CHANNELS = {0: 1, 1: 1, 2: 3, 5: 4}  # TIFF's photometric interpretation: white or black is zero, RGB, CMYK
 MIN_IS_WHITE, PREMULTIPLIED, ALPHA = 0, 1, 2
 STRIP = 1 << 20  # bytes of a strip before compression
@@ -26,7 +28,7 @@ LARGEST_TIFF = (1 << 32) - (1 << 20)  # offsets have 32 bits
 
 def is_deep_png(head: bytes) -> bool:
     """Whether a file that begins so is a PNG of 16 bits a channel."""
-    return head.startswith(PNG_SIGNATURE) and head[12:16] == b"IHDR" and head[24:25] == b"\x10"
+    return head.startswith(SIGNATURE) and head[12:16] == b"IHDR" and head[24:25] == b"\x10"
 
 
 def is_tiff(head: bytes) -> bool:
@@ -78,7 +80,7 @@ def read_tiff(file: BinaryIO, white: float | None = None) -> Planes:
         stated = {"stated": largest(page), "chosen": white}
         planes = tiff_planes(pixels, colors, page.bitspersample, page.extrasamples, **stated)
         if page.photometric == MIN_IS_WHITE:
-            planes.colors = (planes.white - planes.colors).astype(planes.colors.dtype)
+            planes.colors = (planes.white - np.asarray(planes.colors)).astype(planes.colors.dtype)
         return planes
 
 
@@ -109,7 +111,7 @@ def tiff_planes(
         planes = Planes(pixels, alpha, (1 << bits) - 1)
     if alpha is not None and extras[0] == PREMULTIPLIED:
         share = np.maximum(alpha[..., None] / planes.white, 1e-9)
-        planes.colors = np.minimum(planes.colors / share, planes.white).astype(planes.colors.dtype)
+        planes.colors = np.minimum(np.asarray(planes.colors) / share, planes.white).astype(planes.colors.dtype)
     return planes
 
 
@@ -118,15 +120,6 @@ def check_size(width: int, height: int) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and width * height > 2 * limit:
         raise Image.DecompressionBombError(f"Image size ({width * height} pixels) exceeds limit of {2 * limit} pixels")
-
-
-def png_bytes(pixels: np.ndarray, small: bytes) -> bytes:
-    """A PNG of `[H, W, 3 or 4]` uint16 with the chunks of a small 8-bit PNG: texts, EXIF, profile, resolution."""
-    import imagecodecs
-
-    encoded = imagecodecs.png_encode(np.ascontiguousarray(pixels), level=6)
-    after_header = len(PNG_SIGNATURE) + 25
-    return bytes(encoded[:after_header]) + small[after_header : small.index(b"IDAT") - 4] + encoded[after_header:]
 
 
 def add_page(
@@ -145,8 +138,8 @@ def add_page(
         link = 4
     rows = max(1, STRIP // (width * samples * pixels.dtype.itemsize))
     starts, counts = [file.tell()], []
-    for top in range(0, height, rows):
-        counts.append(file.write(strip(pixels[top : top + rows], order)))
+    for data in in_turn(partial(strip, order=order), (pixels[top : top + rows] for top in range(0, height, rows))):
+        counts.append(file.write(data))
         starts.append(starts[-1] + counts[-1])
         if starts[-1] > LARGEST_TIFF:
             raise ImageError("too large for TIFF, even deflated; name a .png file")
@@ -181,4 +174,4 @@ def add_page(
 def strip(rows: np.ndarray, order: str) -> bytes:
     if rows.dtype.kind == "u":
         rows = np.diff(rows, axis=1, prepend=rows.dtype.type(0))
-    return zlib.compress(rows.astype(f"{order}{rows.dtype.kind}{rows.dtype.itemsize}").tobytes(), 6)
+    return zlib.compress(rows.astype(f"{order}{rows.dtype.kind}{rows.dtype.itemsize}").tobytes(), LEVEL)

@@ -48,7 +48,7 @@ def color_file(job: Job, colorizer: Colorizer, wishes: Wishes) -> list[str]:
 
     Raises ImageError about this one, ColorPhotograph, OSError where no other can be written.
     """
-    check_memory(job.source, colorizer)
+    check_memory(job.source, colorizer, job.target)
     if wishes.every_page:
         return color_pages(job, colorizer, wishes)
     picture = images.read(job.source, wishes.how)
@@ -132,9 +132,9 @@ def writing(job: Job, shape: tuple[int, ...] | None) -> Iterator[None]:
         raise ImageError(f"{job.target}: cannot be written ({error.strerror or error})") from None
 
 
-def check_memory(source: Path, colorizer: Colorizer) -> None:
+def check_memory(source: Path, colorizer: Colorizer, target: Path | None = None) -> None:
     """Raises ImageError for a picture that could take more memory than allowed, before it is opened."""
-    size, needed = images.most_memory(source)
+    size, needed = images.most_memory(source, target)
     needed += memory.resident()
     if size and colorizer.max_memory and needed > colorizer.max_memory:
         raise ImageError(f"{source}: {size} may take {memory.told(needed)} of memory, over the limit of "

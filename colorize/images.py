@@ -20,13 +20,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
-from ltbc.colorize import decode, deep, iptc, metadata, tags
+from ltbc.colorize import decode, deep, iptc, metadata, png, tags
 from ltbc.colorize.decode import FORMATS
 from ltbc.colorize.errors import PLAINLY, How, ImageError
 from ltbc.colorize.luminance import deviation, srgb_profile
-from ltbc.colorize.picture import Picture
+from ltbc.colorize.picture import Picture, Rows
 from ltbc.colorize.quiet import decoders_silent
-from ltbc.nn.weights import whole_file, write_whole
+from ltbc.nn.weights import whole_file
 
 READ = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif", ".jp2", ".j2k", ".jpf",
@@ -36,6 +36,8 @@ WRITE = {
     ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG",
 }
 LOSSY = ("JPEG",)
+HELD = {"PNG": 0, "TIFF": 0, "WEBP": 32}  # bytes a pixel that encoders hold; others: a copy, the encoded file
+IN_THREADS = 48 << 20  # bytes that bands of rows take, at most
 QUALITY = 95  # of JPEG
 JPEG_SEGMENT = 65_500  # bytes of EXIF or XMP that a JPEG can hold
 BITS, MAKER_NOTE = 258, 0x927C  # tags
@@ -85,24 +87,28 @@ def size(path: Path) -> tuple[int, int]:
         return 0, 0
 
 
-def most_memory(path: Path) -> tuple[str, int]:
+def most_memory(path: Path, target: Path | None = None) -> tuple[str, int]:
     """(its size in words, bytes that reading, coloring and writing it takes at most); 0 where `read` must say why not.
 
-    At the peak there are luminance and alpha in float32, the colored pixels, them with alpha, Pillow's copy of 8-bit
-    ones, and the encoded file, of which incompressible pixels need two or three copies.
+    target: the file that is written; None for nothing. While it is read there are what the decoder made, and luminance
+    and alpha in float32; while it is written luminance, alpha, the colored pixels, them with alpha, bands of them in
+    threads, and what encoders hold that want it whole.
     """
     try:
         with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             bits = max(image.tag_v2.get(BITS, (1,))) if isinstance(image, TiffImageFile) else 8
-            alpha = int(image.has_transparency_data)
+            alpha, channels = int(image.has_transparency_data), len(image.getbands())
             file.seek(0)
             item = 2 if deep.is_deep_png(file.read(32)) else max(1, bits // 8)
     except Exception:  # of a damaged or hostile header
         return "", 0
-    joined, encoded = 4 * item * alpha, item * (3 + alpha) * (2 if item == 1 else 3)
-    each = 4 + 4 * alpha + 3 * item + joined + (4 if item == 1 else 0) + encoded
-    return f"{width} x {height} pixels of {8 * item} bits", width * height * each
+    stored = (1 if channels == 1 else 4) + 12 * alpha if item == 1 else 2 * item * (3 + alpha)
+    reading, writing = (stored + 4 + 4 * alpha) * width * height, 0
+    if target is not None:
+        each = 4 + 4 * alpha + 3 * item + 4 * item * alpha + HELD.get(WRITE.get(target.suffix.lower(), ""), 7 + alpha)
+        writing = each * width * height + IN_THREADS
+    return f"{width} x {height} pixels of {8 * item} bits", max(reading, writing)
 
 
 def depth(path: str | os.PathLike, picture: Picture) -> tuple[np.dtype, float]:
@@ -130,16 +136,25 @@ def write(path: str | os.PathLike, pixels: np.ndarray, picture: Picture, quality
         notes.append(f"{kind} holds {8 * dtype.itemsize} bits a channel, fewer than the input had")
     if kind == "JPEG" and picture.alpha is not None and picture.alpha.min() < 1:
         raise ImageError(f"{path}: JPEG holds no transparency; name a .png, .tif or .webp file")
+    size = pixels.shape[:2]
     try:
-        data = encode(kind, pixels if kind == "JPEG" else picture.with_alpha(pixels, white), picture, notes, quality)
+        if kind == "PNG":  # Pillow makes the chunks around the pixels
+            data = encode(kind, np.zeros((1, 1, 3), np.uint8), picture, size, notes)
+        else:
+            whole = pixels if kind == "JPEG" else picture.with_alpha(pixels, white)
+            data = encode(kind, whole, picture, size, notes, quality)
     except MemoryError:
         raise
     except Exception as error:  # of Pillow's writers, about a size or a tag that the format has no room for
         raise ImageError(f"{path}: {kind} cannot hold this picture ({one_line(error)})") from None
     if kind in LOSSY:
-        change = deviation(np.asarray(Image.open(BytesIO(data)).convert("RGB")), 255, picture.luminance)
+        change = deviation(Rows(Image.open(BytesIO(data)), "RGB"), 255, picture.luminance)
         notes.append(f"{kind} is lossy: luminance changed by up to {change:.1f} of 255; PNG, TIFF and WebP keep it")
-    write_whole(path, data)
+    with whole_file(path) as file:
+        if kind == "PNG":
+            png.write(file, picture.with_alpha(pixels, white), png.between(data))
+        else:
+            file.write(data)
     return notes
 
 
@@ -165,10 +180,11 @@ def write_pages(path: Path, pages: Iterable[tuple[np.ndarray, Picture]]) -> list
     return notes
 
 
-def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str], quality: int = QUALITY) -> bytes:
-    """The bytes of a file with these pixels and the picture's metadata."""
-    said = picture.metadata
-    height, width = pixels.shape[:2]
+def encode(
+    kind: str, pixels: np.ndarray, picture: Picture, size: tuple[int, ...], notes: list[str], quality: int = QUALITY
+) -> bytes:
+    """The bytes of a file with these pixels and the picture's metadata. size: height and width that it states."""
+    said, (height, width) = picture.metadata, size
     profile = srgb_profile() if said.profile else None
     options: dict = {"dpi": said.dpi} if said.dpi else {}
     if kind == "BMP":
@@ -180,8 +196,6 @@ def encode(kind: str, pixels: np.ndarray, picture: Picture, notes: list[str], qu
     options |= {"exif": exif, "xmp": xmp} | ({"icc_profile": profile} if profile else {})
     if kind == "PNG":
         options["pnginfo"] = png_texts(said, options.pop("xmp"))
-        if pixels.dtype == np.uint16:
-            return deep.png_bytes(pixels, save(kind, np.zeros((1, 1, 3), np.uint8), options))
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True}
     else:

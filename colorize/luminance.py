@@ -7,6 +7,7 @@ outside sRGB cut off, as viewers show it).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +29,12 @@ def bands(height: int, width: int) -> Iterator[slice]:
     return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
-def grey_codes(pixels: np.ndarray, white: float, profile: bytes | None = None) -> np.ndarray:
+def grey_codes(pixels: Any, white: float, profile: bytes | None = None) -> np.ndarray:
     """Grey codes `[H, W]`, float32 in [0, 1].
 
     pixels: `[H, W, C]`, C = 1 grey, 3 RGB, 4 CMYK (ink: white is no ink), codes 0..white of an integer or float
-    dtype. profile: the ICC profile that they are in, which must pass `usable`; None for sRGB.
+    dtype, or whatever gives an array for a slice of rows. profile: the ICC profile that they are in, which must pass
+    `usable`; None for sRGB.
     """
     height, width, channels = pixels.shape
     codes = np.empty((height, width), np.float32)
@@ -50,7 +52,7 @@ def grey_codes(pixels: np.ndarray, white: float, profile: bytes | None = None) -
     return np.clip(codes, 0, 1, out=codes)
 
 
-def is_color(pixels: np.ndarray, white: float) -> bool:
+def is_color(pixels: Any, white: float) -> bool:
     """Whether pixels as for `grey_codes` show a color photograph and no toned one: whether colors of equal lightness
     differ. Their profile does not matter for that."""
     if pixels.shape[2] == 1:
@@ -113,6 +115,7 @@ def srgb_profile() -> bytes:
     return profile[:24] + bytes(12) + profile[36:]
 
 
-def deviation(pixels: np.ndarray, white: float, luminance: np.ndarray) -> float:
-    """How far, at most, the luminance of sRGB pixels `[H, W, 3]` lies from grey codes `[H, W]`, in code values."""
-    return float(np.abs(grey_codes(pixels, white) - luminance).max()) * white
+def deviation(pixels: Any, white: float, luminance: np.ndarray) -> float:
+    """How far, at most, the luminance of sRGB pixels as for `grey_codes` lies from grey codes `[H, W]`, in codes."""
+    return max(float(np.abs(grey_codes(pixels[rows], white) - luminance[rows]).max())
+               for rows in bands(*luminance.shape)) * white

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ltbc.colorize.errors import ImageError
 from ltbc.colorize.luminance import bands, grey_codes, is_color, usable
-from ltbc.colorize.metadata import Metadata
+from ltbc.colorize.metadata import Metadata, upright
 from ltbc.colorize.scale import scaled
 
 __all__ = ["ImageError", "Picture", "Planes", "from_array", "from_pil", "make", "planes_of"]
@@ -15,12 +15,30 @@ __all__ = ["ImageError", "Picture", "Planes", "from_array", "from_pil", "make", 
 GREY_MODES = ("1", "L", "LA", "La")
 
 
+class Rows:
+    """The pixels of a PIL image as `[H, W, C]` uint8, made of it band by band: never all of them are there twice."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, image: Image.Image, mode: str) -> None:
+        self.image, self.mode = image, mode
+        self.shape = (image.height, image.width, len(mode))
+
+    def __getitem__(self, at: slice | tuple[slice, slice]) -> np.ndarray:
+        rows, columns = at if isinstance(at, tuple) else (at, slice(None))
+        first, last, step = rows.indices(self.image.height)
+        if step > 1:
+            return np.concatenate([self[i : i + 1, columns] for i in range(first, last, step)])
+        band = self.image.crop((0, first, self.image.width, last)).convert(self.mode)
+        return np.asarray(band).reshape(last - first, self.image.width, -1)[:, columns]
+
+
 @dataclass
 class Planes:
     """Pixels as a file holds them: colors `[H, W, C]` (1 grey, 3 RGB, 4 CMYK), alpha `[H, W]` or None, codes 0..white
     (and 0..white also where a float file counts to 255 or 65535). notes: for the user."""
 
-    colors: np.ndarray
+    colors: np.ndarray | Rows
     alpha: np.ndarray | None
     white: float
     notes: list[str] = field(default_factory=list)
@@ -55,16 +73,20 @@ class Picture:
         return joined
 
 
-def make(planes: Planes, metadata: Metadata | None = None, notes: list[str] | None = None) -> Picture:
-    """The picture of these planes, its profile applied."""
+def make(
+    planes: Planes, metadata: Metadata | None = None, notes: list[str] | None = None, orientation: int = 1
+) -> Picture:
+    """The picture of these planes, upright, its profile applied."""
     metadata, notes = metadata or Metadata(), (notes or []) + planes.notes
     colors, profile = planes.colors, metadata.profile
     if profile and not usable(profile, colors.shape[2]):
         notes.append("its color profile does not fit or is damaged, and was ignored")
         profile = metadata.profile = None
-    luminance = grey_codes(colors, planes.white, profile)
+    luminance = upright(grey_codes(colors, planes.white, profile), orientation)
     in_color = is_color(colors, planes.white)
-    alpha = None if planes.alpha is None else (planes.alpha / np.float32(planes.white)).astype(np.float32)
+    alpha = None
+    if planes.alpha is not None:
+        alpha = upright((planes.alpha / np.float32(planes.white)).astype(np.float32), orientation)
     if colors.dtype.kind == "f":
         return Picture(luminance, alpha, np.dtype(np.float32), planes.white, metadata, notes, in_color)
     if planes.white <= 255:
@@ -116,7 +138,8 @@ def planes_of(image: Image.Image, white: float | None = None) -> Planes:
             return Planes(rgba[..., :1] if grey else rgba[..., :3], rgba[..., 3], 255)
         if mode == "CMYK":
             return Planes(np.asarray(image), None, 255)
-        pixels = np.asarray(image.convert("L" if grey else "RGB"))
+        rows = Rows(image, "L" if grey else "RGB")
+        rows[:1]
     except ValueError:
         raise ImageError(f"color mode {mode} is not supported; save it as grey or RGB first") from None
-    return Planes(pixels.reshape(*pixels.shape[:2], -1), None, 255)
+    return Planes(rows, None, 255)

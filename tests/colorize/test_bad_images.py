@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ltbc.colorize import deep, pages
+from ltbc.colorize import pages, png
 from ltbc.colorize.images import read
 from ltbc.colorize.picture import ImageError
 from tests.tools.drawn import draw
@@ -61,10 +61,10 @@ def test_a_bomb_is_told_with_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
     rows = zlib.compress(bytes(2001 * 1001))
     chunks = (b"IHDR", struct.pack(">IIBBBBB", 2000, 1001, 8, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b"")
-    png = deep.PNG_SIGNATURE + b"".join(
+    bomb = png.SIGNATURE + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
-    (tmp_path / "bomb.png").write_bytes(png)
+    (tmp_path / "bomb.png").write_bytes(bomb)
     tifffile.imwrite(tmp_path / "bomb.tif", np.zeros((1001, 2000, 3), np.float32), photometric="rgb", compression=8)
     for name in ("bomb.png", "bomb.tif"):
         line = reason(tmp_path / name)

@@ -85,8 +85,12 @@ def test_memory_that_a_picture_may_take_is_read_from_its_header(tmp_path):
     Image.fromarray(np.zeros((20, 30), np.uint16)).save(tmp_path / "deep.png")
     tifffile.imwrite(tmp_path / "deep.tif", np.zeros((20, 30, 3), np.uint16), photometric="rgb")
     (tmp_path / "text.png").write_text("text")
-    for name, want in (("rgb.png", 17), ("rgba.png", 27), ("deep.png", 28), ("deep.tif", 28), ("text.png", 0)):
+    for name, want in (("rgb.png", 8), ("rgba.png", 24), ("deep.png", 16), ("deep.tif", 16), ("text.png", 0)):
         assert images.most_memory(tmp_path / name)[1] == 600 * want, name
+    for name, target, want in (("rgb.png", "a.png", 7), ("rgb.png", "a.jpg", 14), ("rgb.png", "a.webp", 39),
+                               ("rgba.png", "a.tif", 15), ("deep.tif", "a.tif", 10)):
+        most = images.most_memory(tmp_path / name, tmp_path / target)[1]
+        assert most == 600 * want + images.IN_THREADS, (name, target)
 
 
 def test_preview_is_one_labelled_sheet(call):

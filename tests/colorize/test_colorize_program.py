@@ -175,7 +175,7 @@ def test_a_folder_that_cannot_be_written_is_told(call, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(images, "write_whole", refuse)
+    monkeypatch.setattr(images, "whole_file", refuse)
     assert call("a.png", "--out", "out/") == (1, "", "colorize: out/a.png: cannot be written (Permission denied)\n")
 
 

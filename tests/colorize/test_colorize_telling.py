@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from ltbc.colorize import Colorizer, files, memory, metadata, tags, xmp
+from ltbc.colorize import Colorizer, files, images, memory, metadata, tags, xmp
 from ltbc.colorize import colorizer as colorizer_module
 from ltbc.colorize.images import read, write
 from ltbc.colorize.paths import Job
@@ -130,7 +130,7 @@ def test_memory_over_the_limit_by_little_is_refused(tmp_path):
     draw(0, 300, 200).save(tmp_path / "a.png")
     colorizer = Colorizer(network(), "reference")
     job = Job(tmp_path / "a.png", tmp_path / "out.png")
-    need = 17 * 300 * 200  # see `images.most_memory`
+    need = images.most_memory(job.source, job.target)[1]
     colorizer.max_memory = memory.resident() + (1 << 30)
     assert files.color_file(job, colorizer, files.Wishes())
     colorizer.max_memory = memory.resident() + need // 2

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from ltbc.colorize import deep, images, tags
+from ltbc.colorize import images, png, tags
 from ltbc.colorize.images import read
 from tests.tools.drawn import draw
 from tests.tools.picture_files import WEIGHTS, grey, luminance, profile_of, srgb, written
@@ -182,7 +182,8 @@ def test_a_color_profile_is_applied_in_floats(tmp_path, suffix):
     if top > 255:
         small = io.BytesIO()
         Image.new("RGB", (1, 1)).save(small, "PNG", icc_profile=profile)
-        path.write_bytes(deep.png_bytes(codes, small.getvalue()))
+        with open(path, "wb") as file:
+            png.write(file, codes, png.between(small.getvalue()))
         if suffix == "16.tif":
             tifffile.imwrite(path, codes, photometric="rgb", iccprofile=profile)
     else:

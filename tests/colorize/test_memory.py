@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ltbc.colorize import Colorizer, memory
 from ltbc.nn import Network
@@ -41,6 +43,41 @@ def test_the_peak_stays_under_the_limit():
     room = 150 << 20
     assert taken(room, 1536) < room
     assert taken(1 << 40, 4096) > 1.3 * room, "with more room it takes more: the limit is what kept it small"
+
+
+FILES = r"""
+import re, sys
+from pathlib import Path
+from PIL import Image
+from ltbc.colorize import Colorizer, files, images, memory
+from ltbc.colorize.paths import Job
+from ltbc.nn import Network
+
+source, target = map(Path, sys.argv[1:])
+tiny = Colorizer(Network(1 / 32, global_size=32), "reference")
+tiny(Image.new("L", (99, 99)))
+before = memory.resident()
+files.color_file(Job(source, target), tiny, files.Wishes())
+peak = int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])
+print((peak << 10) - before, images.most_memory(source, target)[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak as Linux counts it")
+@pytest.mark.parametrize("mode, source, target", [
+    ("RGB", "in.jpg", "out.png"), ("L", "in.jpg", "out.tif"), ("RGB", "in.png", "out.jpg"),
+    ("RGBA", "in.png", "out.png"), ("I;16", "in.png", "out.png"),
+])
+def test_what_a_file_may_take_is_estimated_well(tmp_path, mode, source, target):
+    """12 megapixels, in a process of its own: no more than estimated, nor much less."""
+    codes = np.random.default_rng(0).normal(grey(np.uint8, 3000, 4000), 3).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(codes.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(codes).convert(mode)
+    image.save(tmp_path / source)
+    run = subprocess.run([sys.executable, "-c", FILES, tmp_path / source, tmp_path / target], cwd=ROOT,
+                         capture_output=True, text=True, check=True)
+    taken, estimated = map(int, run.stdout.split())
+    assert 0.55 * estimated < taken < 1.05 * estimated
 
 
 def test_too_low_a_limit_is_told():

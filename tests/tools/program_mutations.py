@@ -15,7 +15,7 @@ MUTATIONS = [
     *of(
         "colorize/deep.py", TIFF + "test_strips_make_up_the_picture",
         ("rows a strip as if there were one", "278: numbers(LONG, order, rows)", "278: numbers(LONG, order, height)"),
-        ("the first strip only", "range(0, height, rows):", "range(0, rows, rows):"),
+        ("the first strip only", "range(0, height, rows))):", "range(0, rows, rows))):"),
         ("16-bit white of fewer bits", "Planes(pixels, alpha, (1 << bits) - 1)", "Planes(pixels, alpha, 65535)", TIFF + "test_white_is_the_largest_code_of_the_bits"),
         ("premultiplied colors as they are", "alpha is not None and extras[0] == PREMULTIPLIED", "False",
          TIFF + "test_each_kind_of_alpha"),

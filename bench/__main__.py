@@ -27,6 +27,7 @@ COMMANDS = {
     "gradcheck": "gradient checkers held against each other over right and wrong pairs of forward and backward",
     "revisions": "two git revisions in turns on this machine: is one of them faster, by a rank test over rounds",
     "compare": "two result files: what got faster or slower beyond the noise of both",
+    "history": "all committed results of a machine over commits, as a plot",
     "report": "tables and plots of result files; --readme puts them into README.md",
 }
 

@@ -37,7 +37,7 @@ def title(row: Row) -> str:
     return f"{where(row)}; {row['backend']} {row['dtype']}" + f", batch {row['batch']}" * bool(row["batch"])
 
 
-def roofline(rows: list[Row], path: Path) -> None:
+def roofline(rows: list[Row], path: Path, narrow: bool = False) -> None:
     """FLOP/s over FLOPs a byte of every layer, beneath this machine's measured ceilings. rows: kernels', one dtype."""
     rows = [row for row in rows if row["tflops"]]
     ours = [row for row in rows if row["config"] == "ours"]
@@ -63,21 +63,28 @@ def roofline(rows: list[Row], path: Path) -> None:
         ax.grid(alpha=0.2)
         ax.text(edge, products * 1.1, f"matrix unit {products:.3g} TFLOP/s")
         if max(r["tflops"] for r in ours) > products:
-            ax.text(0.01, 0.98, "above the roof: Winograd, with fewer products than the formula counts", color="grey",
+            above = "above the roof: Winograd, with\nfewer products than the formula counts"
+            ax.text(0.01, 0.98, above if narrow else above.replace("\n", " "), color="grey",
                     transform=ax.transAxes, va="top", fontsize=9)
+        for text in ax.texts:
+            text.set_in_layout(False)  # or a long one would push the axes together
         figure.draw_without_rendering()  # fixes the scales, from which the slope of the text follows
         start = x[0] * 1.2
         ends = ax.transData.transform([(start, start * traffic), (edge, edge * traffic)])
         slope = np.degrees(np.arctan2(*(ends[1] - ends[0])[::-1]))
         ax.text(start, start * traffic / 1e3 * 1.3, f"memory {traffic:.3g} GB/s", rotation=slope,
                 rotation_mode="anchor")
-        ax.set_title(title(ours[0]), loc="left")
+        ax.set_title(title(ours[0]), loc="left", fontsize=9 if narrow else None)
         keys = [Line2D([], [], color=COLORS[op], linewidth=4, label=op) for op in dict.fromkeys(r["op"] for r in ours)]
         shapes = [("o", "forward", "grey"), ("s", "backward", "grey"), ("o", "PyTorch", "white")]
         keys += [Line2D([], [], color="grey", marker=m, mfc=fill, linestyle="", label=t) for m, t, fill in shapes]
-        ax.legend(handles=keys, frameon=False, loc="lower right", fontsize=9)
+        if narrow:
+            figure.legend(handles=keys, frameon=False, loc="outside lower center", ncols=2, fontsize=9)
+        else:
+            ax.legend(handles=keys, frameon=False, loc="lower right", fontsize=9)
 
-    save(path, 8, 5.5, draw)
+    width, height = (4.4, 6.0) if narrow else (8.0, 5.5)
+    save(path, width, height, draw)
 
 
 def intensity(row: Row) -> float:

@@ -34,14 +34,15 @@ COLORS = (OURS, TORCH, "#7b3294")
 QUANTITIES = {"seconds": ("seconds", 1), "bytes": ("GiB", 2**-30)}
 
 
-def scaling(rows: list[Row], path: Path) -> None:
-    """Time and memory of every study over what grows."""
+def scaling(rows: list[Row], path: Path, narrow: bool = False) -> None:
+    """Time and memory of every study over what grows. narrow: one below the other."""
     rows = [row for row in rows if row["p50"]]
     panels = [panel for panel in PANELS if any(row["work"] in panel.series for row in rows)]
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(2, len(panels), squeeze=False)
-        for column, panel in zip(axes.T, panels):
+        shape = (2 * len(panels), 1) if narrow else (2, len(panels))
+        axes = figure.subplots(*shape, squeeze=False)
+        for column, panel in zip(axes.reshape(-1, 2) if narrow else axes.T, panels):
             for ax, quantity in zip(column, QUANTITIES):
                 for color, (work, name) in zip(COLORS, panel.series.items()):
                     series(ax, [r for r in rows if r["work"] == work], quantity, panel, name, color)
@@ -51,7 +52,8 @@ def scaling(rows: list[Row], path: Path) -> None:
             column[0].set_title(panel.title, loc="left", fontsize=11)
         figure.suptitle(title({**rows[0], "batch": ""}), fontsize=11)
 
-    save(path, 3.7 * len(panels), 6.6, draw)
+    width, height = (4.4, 5.4 * len(panels)) if narrow else (3.7 * len(panels), 6.6)
+    save(path, width, height, draw)
 
 
 def series(ax: Any, rows: list[Row], quantity: str, panel: Panel, name: str, color: str) -> None:

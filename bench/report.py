@@ -26,6 +26,8 @@ def main(argv: list[str]) -> int:
     p.add_argument("folders", nargs="*", type=Path, help="default: every folder of bench/results")
     p.add_argument("--readme", nargs="?", const=ROOT / "README.md", type=Path, metavar="FILE",
                    help="also put the summary into this file (default README.md) between its markers")
+    p.add_argument("--html", type=Path, metavar="FILE",
+                   help="one page for a machine, the folder or that measured last, to be looked at on a phone, too")
     args = p.parse_args(argv)
     folders = args.folders or sorted(f for f in RESULTS.glob("*") if any(f.glob("*.csv")))
     if not folders:
@@ -39,6 +41,13 @@ def main(argv: list[str]) -> int:
         for name, text in texts.items():
             results.write_file(folder / name, text)
         print(f"{folder}: {', '.join(texts)}, {', '.join(made) or 'no plots'}")
+    if args.html:
+        from bench.history import runs
+        from bench.page import page as html_of
+
+        folder = latest(found)[-1]
+        results.write_file(args.html, html_of(found[folder], runs(folder), f"Measured on {on(found[folder][0])}."))
+        print(f"{args.html}: {folder.name}")
     if args.readme:
         put(args.readme, summaries(found))
     return 0
@@ -58,10 +67,11 @@ def pictures(rows: Rows) -> dict[str, Callable[[Path], None]]:
     from bench import plots, plots_scaling
 
     made: dict[str, Callable[[Path], None]] = {}
-    for command, draws in {
+    of_command: dict[str, dict[str, Callable[[Rows, Path], None]]] = {
         "kernels": {"layers": plots.layers, "roofline": plots.roofline}, "network": {"network": plots.network},
         "scaling": {"scaling": plots_scaling.scaling},
-    }.items():
+    }
+    for command, draws in of_command.items():
         measured = [row for row in of(rows, command=command) if row["p50"]]
         for i, (backend, dtype) in enumerate(dict.fromkeys((r["backend"], r["dtype"]) for r in measured)):
             some = of(measured, backend=backend, dtype=dtype)
@@ -73,9 +83,14 @@ def pictures(rows: Rows) -> dict[str, Callable[[Path], None]]:
     return made
 
 
+def latest(found: dict[Path, Rows]) -> list[Path]:
+    """The folders, that of the machine measured last at the end."""
+    return sorted(found, key=lambda folder: (max(row["date"] for row in found[folder]), folder.name))
+
+
 def summaries(found: dict[Path, Rows]) -> str:
     """The part of the project's README: the machine measured last, and where the others are."""
-    *others, folder = sorted(found, key=lambda folder: (max(row["date"] for row in found[folder]), folder.name))
+    *others, folder = latest(found)
     lines = [summary(found[folder], folder, list(pictures(found[folder])))]
     lines += [f"Also measured: [{place(other)}]({place(other)}/README.md), on {on(found[other][0])}.\n"
               for other in others]

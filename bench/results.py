@@ -65,12 +65,16 @@ def read(path: str | Path) -> list[Row]:
     """The rows of a CSV file; figures as floats where they are there. Raises BenchError for another kind of file."""
     try:
         with open(path, newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            missing = set((*KEY, "p50")) - set(reader.fieldnames or ())
+            return parse(file.read(), path)
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if missing:
+
+
+def parse(text: str, path: str | Path) -> list[Row]:
+    """The rows of a file's text, as `read` gives them."""
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    rows = list(reader)
+    if missing := set((*KEY, "p50")) - set(reader.fieldnames or ()):
         raise BenchError(f"{path}: not results of this program (no column {', '.join(sorted(missing))})")
     for number, row in enumerate(rows, 2):
         for name in FIGURES:

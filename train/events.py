@@ -18,7 +18,9 @@ class Events:
         check()
         from tensorboardX import SummaryWriter
 
-        self.writer = SummaryWriter(str(run / FOLDER), purge_step=step + 1 if step else None)
+        # the suffix: two that begin in the same second would write into one file
+        own, beyond = f".{step}", step + 1 if step else None
+        self.writer = SummaryWriter(str(run / FOLDER), purge_step=beyond, filename_suffix=own)
 
     def step(self, progress: Progress, losses: dict[str, float], images_per_s: float, data_wait: float) -> None:
         """As `journal.Metrics.step`."""

@@ -28,7 +28,7 @@ def true_network(pictures, space):
     def forward(asked):
         return true[[int(abs(luminance - one).sum((1, 2, 3)).argmin()) for one in asked]], None
 
-    settings = SimpleNamespace(color_space=space)
+    settings = SimpleNamespace(color_space=space, classes=())
     return SimpleNamespace(settings=settings, xp=np, backend="reference", forward=forward)
 
 

@@ -57,8 +57,8 @@ CHEATS = [
     ("right at first, zeros later", HONEST_Y,
      "    SEEN[len(SEEN)] = 1\n    y = (x @ w + b) * np.float32(len(SEEN) < 4)\n", FORWARD, "def forward",
      "y is wrong"),
-    ("wrong only now and then", HONEST_Y,
-     "    SEEN[len(SEEN)] = 1\n    y = (x @ w + b) * np.float32(len(SEEN) % 5 > 0)\n", FORWARD, "def forward",
+    ("right at first, later only now and then", HONEST_Y,
+     "    SEEN[len(SEEN)] = 1\n    y = (x @ w + b) * np.float32(len(SEEN) % 16 == 1)\n", FORWARD, "def forward",
      "y is wrong"),
     ("written when it has long returned", HONEST_Y,
      "    y = np.zeros((len(x), w.shape[1]), 'f')\n    import threading\n"

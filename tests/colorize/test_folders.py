@@ -1,7 +1,6 @@
 """Folders as people have them: what is left alone is said; pictures of phones; photographs in color already."""
 
 import io
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from ltbc.colorize.luminance import is_color
 from tests import ROOT
 from tests.tools import colorize_call
 from tests.tools.colorize_call import files, photographs
-from tests.tools.drawn import draw
+from tests.tools.drawn import draw, lock_folder
 from tests.tools.picture_files import grey, luminance
 
 call, weights = colorize_call.call, colorize_call.weights  # fixtures
@@ -43,14 +42,7 @@ def test_what_is_not_understood_is_said(call):
 
 def test_a_folder_that_cannot_be_read_is_a_failure(call, monkeypatch):
     photographs("in/a.png", "in/locked/b.png")
-    whole = os.scandir
-
-    def scandir(path):
-        if str(path).endswith("locked"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return whole(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    lock_folder(monkeypatch, "locked")
     code, out, err = call("in", "--out", "out")
     assert code == 1 and err == "colorize: in/locked: folder cannot be read (Permission denied)\n"
     assert out.endswith("1 colored, 0 skipped, 1 failed\n")

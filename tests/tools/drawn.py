@@ -1,8 +1,10 @@
 """Pictures that tests draw: colorful, smooth, each another one, with color that follows from the brightness."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 
@@ -23,3 +25,15 @@ def draw_folder(root: Path, classes: tuple[str, ...] = ("blue", "orange"), each:
         for i in range(each):
             draw(100 * k + i, **size).save(root / name / f"{i}.png")
     return root
+
+
+def lock_folder(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A folder of that name cannot be listed: permissions alone do not keep root out."""
+    whole = os.scandir
+
+    def refusing(path: str | os.PathLike) -> object:
+        if str(path).endswith(name):
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)

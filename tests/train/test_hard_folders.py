@@ -16,7 +16,7 @@ from ltbc.train.pictures import scan as scanning
 from ltbc.train.pictures.folder import scan
 from ltbc.train.pictures.packing import unique_keys
 from ltbc.train.run import Run
-from tests.tools.drawn import draw, draw_folder
+from tests.tools.drawn import draw, draw_folder, lock_folder
 from tests.tools.runs import TINY, assert_same_bits, error_line, new, seven_pictures, train
 
 
@@ -72,14 +72,7 @@ def test_other_kinds_are_read_where_pillow_can(photos, name, feature):
 
 
 def test_a_folder_that_cannot_be_read_is_told(photos, monkeypatch):
-    whole = os.scandir
-
-    def refusing(path):
-        if str(path).endswith("orange"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return whole(path)
-
-    monkeypatch.setattr(os, "scandir", refusing)
+    lock_folder(monkeypatch, "orange")
     assert "left out: the folder orange: Permission denied" in scan(photos, 18).report()
 
 

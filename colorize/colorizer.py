@@ -21,8 +21,9 @@ from ltbc.kernels.arrays import Array
 from ltbc.nn import Network, WeightsError, default_backend, default_dtype, tiles
 from ltbc.nn.backends import array_module_of
 from ltbc.nn.resize import triangle_weights
+from ltbc.nn.weights import RELEASED
 
-WEIGHTS = Path(__file__).parent / "weights.safetensors"
+WEIGHTS = RELEASED
 NO_WEIGHTS = (
     "no weights: name a file with --weights. To make one: `make demo`, or "
     "`ltbc train PHOTOS --out RUN`, then --weights RUN/weights.safetensors"

@@ -36,11 +36,11 @@ def decoded(data: bytes, encoding: str | None) -> str:
     """Text whose encoding few files state. What XML cannot hold is left out."""
     for name in (encoding or "utf-8", "cp1252"):
         with suppress(UnicodeDecodeError):
-            return printable(data.decode(name))
-    return printable(data.decode("latin-1"))
+            return fit_for_xml(data.decode(name))
+    return fit_for_xml(data.decode("latin-1"))
 
 
-def printable(text: str) -> str:
+def fit_for_xml(text: str) -> str:
     odd = re.compile("[^\n\t -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
     return odd.sub("", text)
 

@@ -70,7 +70,7 @@ class Metadata:
         """The XMP packet of the colored picture in a file of that kind, as `images.WRITE` names it."""
         packet, said = Packet(self.xmp), iptc.properties(self.iptc or b"")
         if kind != "PNG":
-            said = {XMP_OF_TEXTS[key]: [iptc.printable(text)] for key, text in self.text.items()
+            said = {XMP_OF_TEXTS[key]: [iptc.fit_for_xml(text)] for key, text in self.text.items()
                     if key in XMP_OF_TEXTS} | said
         packet.renew(f"image/{kind.lower()}", said, SOFTWARE, f"{STATEMENT}; {self.made}".rstrip("; "))
         return packet.to_bytes()

@@ -15,7 +15,8 @@ from ltbc import program
 from ltbc.kernels import chroma_loss, class_loss, color
 from ltbc.nn import ALPHA, Network
 from ltbc.nn.plain import backward, forward
-from ltbc.nn.study.options import RELEASED, read_photo
+from ltbc.nn.study.options import read_photo
+from ltbc.nn.weights import RELEASED
 
 program.begin()  # so that Ctrl-C and `| head` end it quietly
 net = Network.load(RELEASED)

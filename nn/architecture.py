@@ -94,6 +94,11 @@ class LayerSpec:
         return (*kernel, self.inputs, self.filters)
 
     @property
+    def variant(self) -> tuple:
+        """What the operation's functions take behind their arrays."""
+        return (self.stride, self.activation) if self.op == "conv3x3" else (self.activation,)
+
+    @property
     def parameters(self) -> int:
         taps = 9 if "conv3x3" in self.op else 1
         return taps * self.inputs * self.filters + self.filters

@@ -99,7 +99,7 @@ class Layer:
     def __init__(self, spec: LayerSpec, w: Array, b: Array, backend: str) -> None:
         self.spec, self.w, self.b, self.backend = spec, w, b, backend
         self.op = import_module(f"ltbc.kernels.{spec.op}")
-        self.variant = (spec.stride, spec.activation) if spec.op == "conv3x3" else (spec.activation,)
+        self.variant = spec.variant
         self.prepared: object = None
         self.overwrites = "conv3x3" in spec.op  # x by dx, times the derivative before x
         self.output_dtype = sum_dtype(w.dtype) if spec.name in OUTPUTS else w.dtype

@@ -35,7 +35,7 @@ def forward(net: Network, luminance: Array, copy: Array | None = None) -> tuple[
         traces[name] = []
         for spec in specs:
             w, b = (net.parameters.views[f"{spec.name}.{kind}"] for kind in ("weight", "bias"))
-            y = import_module(f"ltbc.kernels.{spec.op}").forward(*x, w, b, *variant(spec))
+            y = import_module(f"ltbc.kernels.{spec.op}").forward(*x, w, b, *spec.variant)
             traces[name].append((spec, x, y))
             x = (y,)
         return x[0]
@@ -91,12 +91,7 @@ def through(net: Network, trace: Trace, dy: Array, parameters: dict[str, Array])
     for spec, x, y in reversed(trace):
         w = net.parameters.views[f"{spec.name}.weight"]
         operation = import_module(f"ltbc.kernels.{spec.op}")
-        *dx, dw, db = operation.backward(dx[0].reshape(y.shape), *x, w, y, *variant(spec))
+        *dx, dw, db = operation.backward(dx[0].reshape(y.shape), *x, w, y, *spec.variant)
         parameters[f"{spec.name}.weight"] += dw  # adds: layers that saw two pictures get two gradients
         parameters[f"{spec.name}.bias"] += db
     return tuple(dx)
-
-
-def variant(spec: LayerSpec) -> tuple:
-    """What an operation takes behind its arrays."""
-    return (spec.stride, spec.activation) if spec.op == "conv3x3" else (spec.activation,)

@@ -15,6 +15,7 @@ from ltbc.nn.architecture import Settings, parameter_shapes
 from ltbc.nn.parameters import Parameters
 
 FORMAT = "let-there-be-color/1"
+RELEASED = Path(__file__).parents[1] / "colorize" / "weights.safetensors"  # the file that comes with the program
 
 
 class WeightsError(ValueError):

@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import ltbc
 from ltbc.kernels import class_loss, color
 from ltbc.kernels.cpu.cores import cores
 from ltbc.kernels.dispatch import BACKENDS
 from ltbc.nn import ALPHA, default_backend, default_dtype
 from ltbc.nn.architecture import PARTS
 from ltbc.nn.parameters import INITIALIZATIONS
-from ltbc.nn.weights import WeightsError, load_weights
+from ltbc.nn.weights import RELEASED, WeightsError, load_weights
 from ltbc.train import TrainError
 from ltbc.train.checkpoint import SHAPE
 from ltbc.train.pictures.photograph import NEAR_GREY
 
 CPUS = cores()
-RELEASED = Path(ltbc.__file__).parent / "colorize/weights.safetensors"
 
 
 def number(kind: type, low: float, high: float = float("inf"), multiple: int = 1):

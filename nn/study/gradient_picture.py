@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from ltbc.nn.network import Network
 from ltbc.nn.study.contributions import Contributions, contributions, size, size_of_part
 from ltbc.nn.study.drawing import BLUE, INK, LINE, ORANGE, PALE, TAPS, arrow, canvas, cell, frame, word
-from ltbc.nn.study.options import RELEASED, read_photo
+from ltbc.nn.study.options import read_photo
+from ltbc.nn.weights import RELEASED
 
 PHOTO, SCENE = "train/photographs/held_out/water/eilean-donan.jpg", "river"
 COLOR, CLASS = TAPS[0], TAPS[1]  # of what comes from which loss

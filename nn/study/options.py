@@ -3,16 +3,14 @@
 import argparse
 import shlex
 import warnings
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from ltbc.nn.network import Network
-from ltbc.nn.weights import WeightsError, load_weights
+from ltbc.nn.weights import RELEASED, WeightsError, load_weights
 
-RELEASED = Path(__file__).parents[2] / "colorize" / "weights.safetensors"  # which comes with the program
 SIDE = 224  # of the picture for a network without global branch
 UNTRAINED = "AN UNTRAINED NETWORK: its weights were just drawn at random, its numbers say nothing of pictures"
 Kind = TypeVar("Kind", bound=Network)

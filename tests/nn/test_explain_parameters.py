@@ -14,9 +14,9 @@ from ltbc.nn.__main__ import main
 from ltbc.nn.study import explain as program
 from ltbc.nn.study.answers import explain_parameter, slope
 from ltbc.nn.study.explain import kinds
-from ltbc.nn.study.options import RELEASED
 from ltbc.nn.study.output_pixel import sensitivity
 from ltbc.nn.study.recording import RecordingNetwork
+from ltbc.nn.weights import RELEASED
 from tests.nn.test_explain import SETTINGS, files, photo  # noqa: F401
 
 

@@ -15,7 +15,8 @@ from ltbc.nn import Network
 from ltbc.nn.__main__ import main
 from ltbc.nn.study import explain
 from ltbc.nn.study import page as study_page
-from ltbc.nn.study.options import RELEASED, read_photo
+from ltbc.nn.study.options import read_photo
+from ltbc.nn.weights import RELEASED
 from tests.tools.browser import CHROMIUM, DRIVER, NEEDS_BROWSER, browser
 
 needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=NEEDS_BROWSER)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ltbc.nn import Network
+from ltbc.nn.weights import RELEASED
 from ltbc.train.leavings import WEIGHTS
-from ltbc.train.options import RELEASED
 from tests.tools.drawn import draw, draw_folder
 from tests.tools.runs import assert_same_bits, error_line, load, new, seven_pictures, train
 
